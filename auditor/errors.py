@@ -1,0 +1,155 @@
+"""Every error of the auditor, in one tree.
+
+::
+
+    AuditorError                     exit 1   the auditor's own failure
+    ├── UsageError                   exit 2   the call or its input is off
+    │   ├── ConfigError                       a setting, a file of settings
+    │   ├── UnitError                         an amount that cannot be read exactly
+    │   ├── DocumentError                     a YAML or JSON document that does not fit its schema
+    │   │   ├── RuleError                     a rule pack
+    │   │   └── CatalogueError                a chip catalogue
+    │   ├── NotALedger                        no such directory, or nothing of ours in it
+    │   └── MissingExtra                      an optional dependency is not installed
+    ├── ResourceError                exit 1   the installation is not whole
+    ├── FormulaError                 exit 1   a formula is registered twice, or answers nonsense
+    ├── CountingError                exit 1   a counter cannot attach or went wrong
+    ├── HardwareError                exit 1   a device could not be asked
+    └── LedgerError                  exit 1   the record could not be written or read
+        ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
+        ├── LedgerInvalid            exit 4   a hash, signature or amount is false
+        ├── KeyFileError             exit 2   a signing key that cannot be used
+        └── SchemaFromFuture         exit 2   written by a newer auditor
+
+Each error says what is wrong (its message) and what to do (`remedy`); only `cli` turns it into text and an exit code.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What `verify`, `report` and `check` return; `run` returns the child's own code."""
+
+    PASS = 0
+    FAILURE = 1
+    USAGE = 2
+    THRESHOLD = 3
+    INVALID = 4
+    INCOMPLETE = 5
+
+
+class AuditorError(Exception):
+    """The auditor itself failed."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
+    default_remedy: ClassVar[str] = "This is a defect of the auditor: please report it with the command and this message."
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy or self.default_remedy
+
+
+class UsageError(AuditorError):
+    """The call, or something it was given, is off."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "Run the command with --help for what it takes."
+
+
+class ConfigError(UsageError):
+    """A setting has an unknown name, the wrong type or a value out of range."""
+
+    default_remedy = "Correct the setting where the message says it came from."
+
+
+class UnitError(UsageError):
+    """An amount cannot be read as an exact whole number of its unit."""
+
+    default_remedy = "Write a whole number, such as 250000 or 1e26."
+
+
+class DocumentError(UsageError):
+    """A YAML or JSON document does not fit its schema."""
+
+    default_remedy = "Correct the file at the place that the message names."
+
+
+class RuleError(DocumentError):
+    """A rule pack cannot be used, or a rule of that id does not exist."""
+
+
+class CatalogueError(DocumentError):
+    """A chip catalogue cannot be used."""
+
+
+class NotALedger(UsageError):
+    """There is no ledger where one was asked for."""
+
+    default_remedy = "Name the directory that `auditor run` printed (it holds a folder `segments`)."
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed", remedy=f"Install it with: pip install 'auditor[{extra}]'"
+        )
+
+
+class ResourceError(AuditorError):
+    """The installation lacks files that belong to it."""
+
+    default_remedy = "Install the auditor again."
+
+
+class FormulaError(AuditorError):
+    """A formula was registered twice, or answered with something that is not an amount."""
+
+    default_remedy = "Correct the formula; the tally is kept, so the run can be recounted."
+
+
+class CountingError(AuditorError):
+    """A counter could not attach, or failed while counting."""
+
+
+class HardwareError(AuditorError):
+    """A device could not be asked for its identity."""
+
+    default_remedy = "Check the driver with `nvidia-smi`; the run is counted, its hardware stays undetermined."
+
+
+class LedgerError(AuditorError):
+    """The record could not be written or read."""
+
+    default_remedy = "Keep the directory as it is and run `auditor verify` on a copy."
+
+
+class LedgerUnwritable(LedgerError):
+    """The disk took no more: no space, no permission, or a failed sync."""
+
+    default_remedy = "Make room or name another directory with --out; what was acknowledged before is kept."
+
+
+class LedgerInvalid(LedgerError):
+    """A hash, a signature or a recounted amount is false."""
+
+    exit_code = ExitCode.INVALID
+    default_remedy = "Keep the directory as evidence; compare it with a copy or a head held elsewhere."
+
+
+class KeyFileError(LedgerError):
+    """A signing key cannot be read, has wrong permissions or is of another kind."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "The key must be an Ed25519 private key in PEM that only its owner can read (mode 0600)."
+
+
+class SchemaFromFuture(LedgerError):
+    """The document was written by a newer auditor than this one."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "Install the version of the auditor that wrote it, or a newer one."

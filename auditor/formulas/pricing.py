@@ -1,0 +1,94 @@
+"""From a tally to operations: each signature is priced once, whatever goes wrong is named and never counted as zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from auditor.errors import FormulaError
+from auditor.formulas.registry import TABLE, Formula, Registry
+from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
+from auditor.tally import Argument, Phase, Shape, Signature, Tally, decode_arguments
+
+_FLOATING = ("float", "bfloat", "complex")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one call with this signature costs; ``amount`` is None where that is not known, and ``problem`` says why."""
+
+    family: Family
+    precision: str
+    amount: Amount | None
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Pricer:
+    """Prices tallies with one table. ``problems``: operator to what its formula did wrong."""
+
+    registry: Registry = TABLE
+    problems: dict[str, str] = field(default_factory=dict)
+    _prices: dict[Signature, Price] = field(default_factory=dict)
+
+    def price(self, tally: Tally) -> Operations:
+        """The operations of a tally; operators without a usable formula stand in ``unpriced`` with their calls."""
+        amounts: dict[Bucket, Amount] = {}
+        unpriced: dict[str, int] = {}
+        for (signature, phase, purpose), calls in tally.items():
+            price = self.of(signature)
+            if price.amount is None:
+                unpriced[signature.op] = unpriced.get(signature.op, 0) + calls
+            elif any(price.amount):
+                bucket = Bucket(phase, _family(price.family, phase), price.precision, purpose)
+                amounts[bucket] = amounts.get(bucket, Amount()).plus(price.amount, calls)
+        return Operations(amounts, unpriced)
+
+    def of(self, signature: Signature) -> Price:
+        """The price of one call; worked out at its first use."""
+        price = self._prices.get(signature)
+        if price is None:
+            price = self._prices[signature] = self._work_out(signature)
+        return price
+
+    def _work_out(self, signature: Signature) -> Price:
+        formula = self.registry.find(signature.op)
+        if formula is None:
+            return Price(Family.OTHER, "", None, "no formula")
+        try:
+            arguments = decode_arguments(signature.arguments)
+            return Price(formula.family, _precision(arguments), _apply(formula, arguments))
+        except Exception as error:  # noqa: BLE001 - a formula may be anybody's code, and must not stop the count
+            problem = f"{type(error).__name__}: {error}"
+            self.problems[signature.op] = f"{problem} for {signature.arguments}"
+            return Price(formula.family, "", None, problem)
+
+
+def _apply(formula: Formula, arguments: tuple[Argument, ...]) -> Amount:
+    if formula.function is None:
+        return Amount()
+    answer = formula.function(*arguments)
+    amount = answer if isinstance(answer, Amount) else Amount(answer)
+    if not all(type(number) is int and number >= 0 for number in amount):
+        raise FormulaError(f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations")
+    return amount
+
+
+def _family(family: Family, phase: Phase) -> Family:
+    """Elementwise work of the optimizer phase is the optimizer's, be it fused, over lists or one tensor at a time."""
+    return Family.OPTIMIZER if phase is Phase.OPTIMIZER and family not in MATRIX_FAMILIES else family
+
+
+def _precision(arguments: tuple[Argument, ...]) -> str:
+    """The element type of the first floating tensor among the arguments, else of the first tensor."""
+    dtypes = list(_dtypes(arguments))
+    return next((dtype for dtype in dtypes if dtype.startswith(_FLOATING)), dtypes[0] if dtypes else "none")
+
+
+def _dtypes(arguments: tuple[Argument, ...]) -> list[str]:
+    found: list[str] = []
+    for argument in arguments:
+        if isinstance(argument, Shape):
+            found.append(argument.dtype)
+        elif isinstance(argument, tuple):
+            found.extend(_dtypes(argument))
+    return found

@@ -1,0 +1,176 @@
+"""What was seen while training ran: operators, their arguments, phase and purpose, and how often.
+
+A tally holds no amounts. What an operator costs is a function of its arguments and is applied later (`auditor.formulas`),
+so that a tally can be priced again under a corrected formula or another convention.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Phase(StrEnum):
+    """What the training was doing when an operator ran."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    RECOMPUTE = "recompute"  # a forward operator run again inside the backward pass (activation checkpointing)
+    OPTIMIZER = "optimizer"  # from the end of a backward pass to the end of the optimizer's step
+    INFERENCE = "inference"  # no gradients wanted: evaluation, generation, initialisation
+
+
+class Purpose(StrEnum):
+    """What the run, or a part of it, was for."""
+
+    PRE_TRAINING = "pre-training"
+    FINE_TUNING = "fine-tuning"
+    REINFORCEMENT_LEARNING = "reinforcement-learning"
+    SYNTHETIC_DATA = "synthetic-data"
+    EVALUATION = "evaluation"
+    EXPLORATION = "exploration"
+
+
+class Shape(tuple[int, ...]):
+    """The sizes of a tensor, with its element type: ``Shape((2, 3), "float32")``."""
+
+    dtype: str
+
+    def __new__(cls, sizes: Iterable[int], dtype: str = "float32") -> Shape:
+        """Sizes in elements; ``dtype`` by torch's name without the ``torch.`` in front."""
+        shape = super().__new__(cls, sizes)
+        shape.dtype = dtype
+        return shape
+
+    @property
+    def numel(self) -> int:
+        """The number of elements; 1 for a tensor without dimensions."""
+        product = 1
+        for size in self:
+            product *= size
+        return product
+
+
+class Number:
+    """Stands for a scalar argument whose value is not kept: a learning rate must not make a signature of its own."""
+
+    def __repr__(self) -> str:
+        return "NUMBER"
+
+
+NUMBER = Number()
+
+Argument = Shape | bool | int | str | None | Number | tuple["Argument", ...]
+
+
+def encode_arguments(arguments: Sequence[Argument]) -> str:
+    """The canonical text of an operator's arguments, in the order of its schema with defaults filled in.
+
+    A tensor is ``"float32[2,3]"``, a string ``"'text"``, a scalar of any value ``"#"``; integers, booleans, null and
+    lists are themselves.
+    """
+    return json.dumps([_encode(argument) for argument in arguments], separators=(",", ":"))
+
+
+def _encode(argument: Argument) -> object:
+    if isinstance(argument, Shape):
+        return f"{argument.dtype}[{','.join(map(str, argument))}]"
+    if isinstance(argument, tuple):
+        return [_encode(part) for part in argument]
+    if isinstance(argument, str):
+        return "'" + argument
+    return "#" if isinstance(argument, Number) else argument
+
+
+def decode_arguments(text: str) -> tuple[Argument, ...]:
+    """What `encode_arguments` was given.
+
+    Raises: ValueError: the text is not of that form.
+    """
+    parts = json.loads(text)
+    if not isinstance(parts, list):
+        raise ValueError("arguments must be a list")  # noqa: TRY004
+    return tuple(_decode(part) for part in parts)
+
+
+def _decode(part: object) -> Argument:
+    if part is None or isinstance(part, (bool, int)):
+        return part
+    if isinstance(part, list):
+        return tuple(_decode(inner) for inner in part)
+    if not isinstance(part, str):
+        raise ValueError(f"not an argument: {part!r}")  # noqa: TRY004
+    if part == "#":
+        return NUMBER
+    if part.startswith("'"):
+        return part[1:]
+    dtype, bracket, sizes = part.partition("[")
+    if not bracket or not sizes.endswith("]"):
+        raise ValueError(f"not a tensor: {part!r}")
+    return Shape((int(size) for size in sizes[:-1].split(",") if size), dtype)
+
+
+class Signature(NamedTuple):
+    """An operator (``aten::mm``, with its overload as ``aten::add.Tensor``) and the canonical text of its arguments."""
+
+    op: str
+    arguments: str
+
+
+class Entry(NamedTuple):
+    """One line of a tally."""
+
+    signature: Signature
+    phase: Phase
+    purpose: Purpose
+
+
+class Tally(Mapping[Entry, int]):
+    """Calls by entry; immutable, comparable, and the same digest for the same content in any order."""
+
+    __slots__ = ("_calls", "_digest")
+
+    def __init__(self, calls: Mapping[Entry, int]) -> None:
+        self._calls = {entry: number for entry, number in calls.items() if number}
+        self._digest: str | None = None
+
+    def __getitem__(self, entry: Entry) -> int:
+        return self._calls[entry]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __eq__(self, other: object) -> bool:
+        return self._calls == other._calls if isinstance(other, Tally) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Tally({len(self)} entries, {sum(self._calls.values())} calls)"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the sorted lines of the tally."""
+        if self._digest is None:
+            lines = sorted(
+                f"{phase}\t{purpose}\t{signature.op}\t{signature.arguments}\t{calls}\n"
+                for (signature, phase, purpose), calls in self._calls.items()
+            )
+            self._digest = hashlib.sha256(b"auditor.tally/1\n" + "".join(lines).encode()).hexdigest()
+        return self._digest
+
+
+def merge(parts: Iterable[tuple[Tally, int]]) -> Tally:
+    """One tally that holds each part as often as its number says."""
+    calls: dict[Entry, int] = {}
+    for tally, times in parts:
+        for entry, number in tally.items():
+            calls[entry] = calls.get(entry, 0) + number * times
+    return Tally(calls)
