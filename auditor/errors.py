@@ -4,9 +4,9 @@
 
     AuditorError                     exit 1   the auditor's own failure
     ├── UsageError                   exit 2   the call or its input is off
-    │   ├── ConfigError                       a setting, a file of settings
     │   ├── UnitError                         an amount that cannot be read exactly
     │   ├── DocumentError                     a YAML or JSON document that does not fit its schema
+    │   │   ├── ConfigError                   a setting, or a file of settings
     │   │   ├── RuleError                     a rule pack
     │   │   └── CatalogueError                a chip catalogue
     │   ├── NotALedger                        no such directory, or nothing of ours in it
@@ -59,12 +59,6 @@ class UsageError(AuditorError):
     default_remedy = "Run the command with --help for what it takes."
 
 
-class ConfigError(UsageError):
-    """A setting has an unknown name, the wrong type or a value out of range."""
-
-    default_remedy = "Correct the setting where the message says it came from."
-
-
 class UnitError(UsageError):
     """An amount cannot be read as an exact whole number of its unit."""
 
@@ -75,6 +69,12 @@ class DocumentError(UsageError):
     """A YAML or JSON document does not fit its schema."""
 
     default_remedy = "Correct the file at the place that the message names."
+
+
+class ConfigError(DocumentError):
+    """A setting has an unknown name, the wrong type or a value out of range."""
+
+    default_remedy = "Correct the setting where the message says it came from."
 
 
 class RuleError(DocumentError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -174,3 +175,19 @@ def merge(parts: Iterable[tuple[Tally, int]]) -> Tally:
         for entry, number in tally.items():
             calls[entry] = calls.get(entry, 0) + number * times
     return Tally(calls)
+
+
+def factor(tally: Tally, steps: int) -> list[tuple[Tally, int]]:
+    """The tally as a few smaller ones, each with how often it stands in it: what every step repeats, and the rest.
+
+    In steady state the first part is the tally of one step, the same in every interval however many steps it covers, so
+    that it need be written only once. ``steps``: how many ended in the interval.
+    """
+    each = {entry: calls for entry, calls in tally.items() if steps and calls % steps == 0}
+    rest = {entry: calls for entry, calls in tally.items() if entry not in each}
+    return [_reduced(part) for part in (each, rest) if part]
+
+
+def _reduced(calls: Mapping[Entry, int]) -> tuple[Tally, int]:
+    times = math.gcd(*calls.values())
+    return Tally({entry: number // times for entry, number in calls.items()}), times

@@ -1,0 +1,116 @@
+"""The parser of `auditor`, and the one place where an error becomes text and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import auditor
+from auditor.errors import AuditorError, ExitCode, UsageError
+
+_DESCRIPTION = """\
+Counts every operation of a PyTorch training run, on whatever hardware, and holds the
+total against the compute thresholds of the law, in a ledger that somebody else can verify.
+"""
+_EXIT_CODES = """\
+exit codes:
+  run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
+  verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached
+                        4 the ledger is INVALID or DIVERGED   5 less than --require asks for
+"""
+_PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
+_VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with the documented code and the project's form of a message."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", remedy=f"See: {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(
+        prog="auditor",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"auditor {auditor.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_run(verbs)
+    _add_verify(verbs)
+    _add_report(verbs)
+    return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    run = verbs.add_parser(
+        "run",
+        allow_abbrev=False,
+        help="run a training under audit",
+        usage="auditor run [options] (-- COMMAND ... | SCRIPT.py ... | -m MODULE ...)",
+        description="Starts the command, attaches to every Python process below it that imports torch, and ends with"
+        " the command's own code.",
+    )
+    run.add_argument("--out", metavar="DIR", help="directory of the ledger (default: audits/<time>-<random>)")
+    run.add_argument("--model", metavar="NAME", help="what is being trained (default: the script's name)")
+    run.add_argument("--purpose", metavar="P", help=_PURPOSES)
+    run.add_argument("--strict", action="store_true", help="a failure of the auditor stops the training")
+    run.add_argument("--no-second-opinion", action="store_true", help="do not hold a forward pass against fvcore")
+    run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
+
+
+def _add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="the run's directory")
+    parser.add_argument("--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it")
+    parser.add_argument("--require", choices=_VERDICTS, help="end with 5 when the verdict is worse than this")
+
+
+def _add_verify(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    verify = verbs.add_parser(
+        "verify",
+        allow_abbrev=False,
+        help="check a ledger: hashes, signatures, and every total recounted from the tallies",
+        description="Checks every record of a run and recounts every total. Needs neither torch nor a GPU nor a network.",
+    )
+    _add_ledger_arguments(verify)
+
+
+def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    report = verbs.add_parser(
+        "report",
+        allow_abbrev=False,
+        help="what was counted, on what, how near which line",
+        description="Draws a run from its ledger: what was counted, on what hardware, how near each threshold of the"
+        " law, and what the record is worth.",
+    )
+    _add_ledger_arguments(report)
+    report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
+    report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+    report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit code."""
+    try:
+        options = build_parser().parse_args(arguments)
+        verb = importlib.import_module(f"auditor.cli.{options.verb}")
+        return int(verb.run(options))
+    except AuditorError as error:
+        print(f"auditor: {error}. {error.remedy}", file=sys.stderr)  # noqa: T201
+        return int(error.exit_code)
+    except BrokenPipeError:
+        sys.stdout = None
+        return int(ExitCode.FAILURE)
+
+
+def entry_point() -> NoReturn:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""`auditor run`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from auditor import config
+from auditor.errors import UsageError
+from auditor.integrations import script
+from auditor.integrations.naming import new_directory
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command under audit; the code is the command's own."""
+    words = _words(options)
+    settings = config.load(
+        {
+            "out": options.out,
+            "model": options.model,
+            "purpose": options.purpose,
+            "strict": "true" if options.strict else None,
+            "second_opinion": "false" if options.no_second_opinion else None,
+        }
+    )
+    if not settings.model:
+        settings = dataclasses.replace(settings, model=_name_of(words))
+    directory = (settings.out or new_directory()).absolute()
+    return script.run(words, settings, directory)
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    if options.module is not None:
+        if not options.module:
+            raise UsageError("auditor run -m: the module is missing")
+        return [sys.executable, "-m", *options.module]
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not words:
+        raise UsageError("auditor run: no command was given", remedy="For example: auditor run -- python train.py")
+    return list(words)
+
+
+def _name_of(words: list[str]) -> str:
+    """The script's or module's name stands for the model until somebody names it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.endswith(".py"):
+            return Path(word).stem
+        if word == "-m":
+            return following
+    return Path(words[0]).name

@@ -1,0 +1,30 @@
+"""`auditor verify`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from auditor.cli.reading import read, verdict_code
+from auditor.ledger import Reading
+from auditor.report.words import clean
+from auditor.units import wire
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check a ledger and say in words what is whole and what is not."""
+    reading = read(options)
+    sys.stdout.write("\n".join(map(clean, _lines(reading, Path(options.directory)))) + "\n")
+    return int(verdict_code(reading, options.require))
+
+
+def _lines(reading: Reading, directory: Path) -> list[str]:
+    lines = [f"{directory}: {reading.verdict}", *(f"  - {reason}" for reason in reading.reasons)]
+    lines.append(f"  run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})")
+    lines.append(f"  ranks       {reading.ranks_seen} of {reading.ranks_expected}")
+    lines.append(f"  records     {reading.records} in {len(reading.segments)} segments, all hashes and signatures checked")
+    lines.append(f"  steps       {reading.steps}")
+    lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
+    lines.append(f"  head        {reading.head}")
+    return lines

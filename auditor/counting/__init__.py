@@ -1,0 +1,1 @@
+"""How operators are seen: counters, phases, steps, and a second opinion. Everything here needs torch."""

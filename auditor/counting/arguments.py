@@ -1,0 +1,100 @@
+"""From an operator's call to its canonical signature: every argument in the order of the schema, defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from auditor.formulas import TABLE
+from auditor.operations import MATRIX_FAMILIES
+from auditor.tally import NUMBER, Argument, Shape, Signature, encode_arguments
+
+# Annotations for profilers: they carry free text and compute nothing.
+_MARKERS = ("profiler::",)
+_DTYPE_NAMES: dict[torch.dtype, str] = {}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Torch's name without the ``torch.`` in front."""
+    name = _DTYPE_NAMES.get(dtype)
+    if name is None:
+        name = _DTYPE_NAMES[dtype] = str(dtype).removeprefix("torch.")
+    return name
+
+
+class Schema:
+    """An operator's arguments as the counter needs them: names, defaults, and which may be a number of any value.
+
+    ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family.
+    """
+
+    __slots__ = ("_defaults", "_names", "_numbers", "free", "matrix", "op")
+
+    def __init__(self, func: torch._ops.OpOverload) -> None:
+        arguments = func._schema.arguments  # noqa: SLF001 - torch offers no other way to a schema
+        name, overload = func._schema.name, func._schema.overload_name  # noqa: SLF001
+        self.op = f"{name}.{overload}" if overload else name
+        self._names = tuple(argument.name for argument in arguments)
+        self._defaults = tuple(argument.default_value for argument in arguments)
+        self._numbers = tuple(_may_be_number(str(argument.type)) for argument in arguments)
+        formula = TABLE.find(self.op)
+        self.matrix = formula is not None and formula.family in MATRIX_FAMILIES
+        self.free = name.startswith(_MARKERS) or (formula is not None and formula.function is None)
+
+    def key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What tells this call's signature from another's, cheap to make and to hash."""
+        numbers = self._numbers
+        parts = tuple([describe(value, number) for value, number in zip(args, numbers, strict=False)])
+        if not kwargs:
+            return parts
+        named = [
+            (name, describe(kwargs[name], number))
+            for name, number in zip(self._names, numbers, strict=True)
+            if name in kwargs
+        ]
+        return (*parts, tuple(named), True)
+
+    def signature(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
+        """The canonical signature of a call."""
+        arguments = [
+            _canonical(args[index] if index < len(args) else kwargs.get(name, default), number)
+            for index, (name, default, number) in enumerate(
+                zip(self._names, self._defaults, self._numbers, strict=True)
+            )
+        ]
+        return Signature(self.op, encode_arguments(arguments))
+
+
+def _may_be_number(kind: str) -> bool:
+    """Scalars, and tensors in whose place Python numbers may stand: their values are not kept."""
+    return "number" in kind or kind in ("Tensor", "Optional[Tensor]")
+
+
+def describe(value: Any, number: bool = False) -> Any:
+    """A hashable stand-in for an argument: tensors by type and sizes, numbers and settings that do not matter as one.
+
+    ``number``: a plain number here is a scalar of any value.
+    """
+    if isinstance(value, torch.Tensor):
+        return (value.dtype, value.shape)
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return tuple([describe(part, number) for part in value])
+    return value if isinstance(value, (bool, int, str)) and not number else NUMBER
+
+
+def _canonical(value: Any, number: bool) -> Argument:
+    if isinstance(value, torch.Tensor):
+        return Shape(map(int, value.shape), dtype_name(value.dtype))
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return tuple(_canonical(part, number) for part in value)
+    if number:
+        return NUMBER
+    if isinstance(value, (bool, str)):
+        return value
+    return int(value) if isinstance(value, (int, torch.SymInt)) else NUMBER

@@ -1,0 +1,306 @@
+"""The portable counter: a TorchDispatchMode that notes every operator below autograd, on every Python thread.
+
+It sees what reaches a backend: after autograd, autocast and functorch have unpacked the call, so nothing is seen twice.
+Tensor subclasses are left to unpack themselves and are seen by what they run; fake and meta tensors compute nothing and
+are not seen. An operator is noted once it has returned: one that raises half-way has not been executed.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+
+from auditor.counting.arguments import Schema, describe
+from auditor.counting.phases import PhaseTracker
+from auditor.formulas import TABLE
+from auditor.tally import Entry, Phase, Purpose, Signature, Tally
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd  # noqa: SLF001
+_EXPLICIT = torch._C.DispatchKey.CompositeExplicitAutograd  # noqa: SLF001
+_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
+# Operators of higher order whose own kernel computes something that no operator inside it shows.
+_OPAQUE = ("triton_kernel_wrapper",)
+# Those that take functions and refuse to run under a mode; what they call is counted instead.
+_BRANCHING = frozenset({"cond", "invoke_subgraph", "scan", "strict_mode"})
+
+Key = tuple[Any, Phase, tuple[Any, ...]]
+
+
+class _Owner:
+    """Lives as long as the thread whose local storage holds it."""
+
+    __slots__ = ("__weakref__", "cell")
+
+    def __init__(self, cell: _Cell) -> None:
+        self.cell = cell
+
+
+class _Cell:
+    """The calls that one thread has counted."""
+
+    __slots__ = ("calls", "owner", "taken")
+
+    def __init__(self) -> None:
+        self.calls: dict[Key, int] = {}
+        self.taken: dict[Key, int] = {}  # what was read so far, where another thread owns the cell
+        self.owner: weakref.ref[_Owner] | None = None
+
+
+class _Local(threading.local):
+    owner: _Owner | None = None
+
+
+class DispatchCounter:
+    """Counts while attached; `take` gives what came since the last time.
+
+    on_error: called with the exception where counting a call failed; the call itself has been executed.
+    due: set it, and `on_due` is called on the counting thread after the next operator.
+    """
+
+    name = "dispatch"
+
+    def __init__(
+        self,
+        *,
+        purpose: Purpose = Purpose.PRE_TRAINING,
+        on_error: Callable[[Exception], None] | None = None,
+        on_due: Callable[[], None] | None = None,
+    ) -> None:
+        self.phases = PhaseTracker()
+        self.purpose = purpose
+        self.due = False
+        self._on_error = on_error
+        self._on_due = on_due
+        self._local = _Local()
+        self._cells: list[_Cell] = []
+        self._schemas: dict[Any, Schema] = {}
+        self._signatures: dict[tuple[Any, tuple[Any, ...]], Signature] = {}
+        self._composites: dict[Any, bool] = {}
+        self._mode = _Mode(self)
+        self._attached = False
+        self._original_bootstrap: Callable[[threading.Thread], None] | None = None
+
+    def attach(self) -> None:
+        """From now on every operator of this thread, and of threads begun from now on, is counted."""
+        if self._attached:
+            return
+        self._attached = True
+        self.phases.attach()
+        self._watch_threads()
+        self._mode.__enter__()
+
+    def detach(self) -> None:
+        """Nothing is counted any more; what was counted can still be taken."""
+        if not self._attached:
+            return
+        self._attached = False
+        self._unwatch_threads()
+        self.phases.detach()
+        _leave(self._mode)
+
+    @property
+    def attached(self) -> bool:
+        """Whether operators are being counted."""
+        return self._attached
+
+    def take(self) -> Tally:
+        """What was counted since the last call, on all threads, under the purpose that was set meanwhile."""
+        calls: dict[Entry, int] = {}
+        owner = self._local.owner
+        mine = owner.cell if owner else None
+        for cell in list(self._cells):
+            ended = cell.owner is not None and cell.owner() is None
+            for key, number in self._drain(cell, own=cell is mine or ended).items():
+                entry = Entry(self._signatures[key[0], key[2]], key[1], self.purpose)
+                calls[entry] = calls.get(entry, 0) + number
+            if ended:
+                self._cells.remove(cell)
+        return Tally(calls)
+
+    def peek(self) -> Tally:
+        """What this thread has counted and nobody has taken yet; it stays to be taken."""
+        owner = self._local.owner
+        if owner is None:
+            return Tally({})
+        calls: dict[Entry, int] = {}
+        for key, number in owner.cell.calls.items():
+            entry = Entry(self._signatures[key[0], key[2]], key[1], self.purpose)
+            calls[entry] = calls.get(entry, 0) + number - owner.cell.taken.get(key, 0)
+        return Tally(calls)
+
+    def forget(self) -> None:
+        """Drop what was counted; for a forked child, whose parent keeps it."""
+        self._cells = []
+        self._local = _Local()
+
+    @staticmethod
+    def _drain(cell: _Cell, *, own: bool) -> Mapping[Key, int]:
+        """Calls not read before. A cell of this thread is emptied; another's goes on growing and is compared."""
+        if own:
+            calls, cell.calls = cell.calls, {}
+            taken, cell.taken = cell.taken, {}
+        else:
+            calls, taken = cell.calls.copy(), cell.taken
+            cell.taken = calls
+        if not taken:
+            return calls
+        return {key: number - taken.get(key, 0) for key, number in calls.items() if number > taken.get(key, 0)}
+
+    def note(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Add one executed call; a failure goes to ``on_error``, if there is one."""
+        try:
+            schema = self._schemas.get(func)
+            if schema is None:
+                schema = self._schemas[func] = Schema(func)
+            if schema.free:
+                return
+            described = schema.key(args, kwargs)
+            if (func, described) not in self._signatures:
+                self._signatures[func, described] = schema.signature(args, kwargs)
+            phase = self.phases.current()
+            if phase is Phase.FORWARD and self.phases.updating and schema.matrix:
+                self.phases.end_update()
+            self._add((func, phase, described))
+        except Exception as error:
+            if self._on_error is None:
+                raise
+            self._on_error(error)
+
+    def note_opaque(self, op: str, args: tuple[Any, ...]) -> None:
+        """Add one call of something that is not an operator of the dispatcher: seen, and without a price."""
+        described = describe(args)
+        self._signatures.setdefault((op, described), Signature(op, "[]"))
+        self._add((op, self.phases.current(), described))
+
+    def _add(self, key: Key) -> None:
+        owner = self._local.owner or self._new_owner()
+        calls = owner.cell.calls
+        calls[key] = calls.get(key, 0) + 1
+        if self.due and self._on_due is not None:
+            self.due = False
+            self._on_due()
+
+    def _new_owner(self) -> _Owner:
+        cell = _Cell()
+        owner = self._local.owner = _Owner(cell)
+        cell.owner = weakref.ref(owner)
+        self._cells.append(cell)
+        return owner
+
+    def is_composite(self, func: Any) -> bool:
+        """Whether the operator is only made of others, which will be seen themselves."""
+        composite = self._composites.get(func)
+        if composite is None:
+            name = func.name()
+            composite = _COMPOSITE in func.py_kernels or _has_kernel(name, _COMPOSITE)
+            composite = self._composites[func] = composite and TABLE.find(Schema(func).op) is None
+        return composite
+
+    def _watch_threads(self) -> None:
+        """Threads begun from now on count as well: a dispatch mode holds for one thread only."""
+        mode = self._mode
+        original: Callable[[threading.Thread], None] = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]  # noqa: SLF001
+
+        def bootstrap(thread: threading.Thread) -> None:
+            if not self._attached or getattr(thread, "auditor_uncounted", False):
+                original(thread)
+                return
+            with mode.again():
+                original(thread)
+
+        self._original_bootstrap = original
+        threading.Thread._bootstrap_inner = bootstrap  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _unwatch_threads(self) -> None:
+        if self._original_bootstrap is not None:
+            threading.Thread._bootstrap_inner = self._original_bootstrap  # type: ignore[attr-defined]  # noqa: SLF001
+            self._original_bootstrap = None
+
+
+class _Mode(TorchDispatchMode):
+    """Hands every operator on, and tells the counter."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, counter: DispatchCounter) -> None:
+        super().__init__()
+        self.counter = counter
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Compilation goes on as if this mode were not there; what compiled code calls is seen."""
+        return True
+
+    def again(self) -> _Mode:
+        """A mode of the same counter for another thread."""
+        return _Mode(self.counter)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            return self._higher_order(func, args, kwargs)
+        counter = self.counter
+        if not counter.attached:
+            return func(*args, **kwargs)
+        if types and not _all_plain(types):
+            return func(*args, **kwargs) if _any_traced(types) else NotImplemented
+        if counter.is_composite(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if not _is_meta(out):
+            counter.note(func, args, kwargs)
+        return out
+
+    def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator of higher order with what it calls counted; name it where nothing inside shows its work."""
+        name = func.name()
+        if name in _BRANCHING:
+            return func(*map(self._counted, args), **{key: self._counted(arg) for key, arg in kwargs.items()})
+        kernel = func.py_kernels.get(_EXPLICIT)
+        if kernel is None or name.startswith(_OPAQUE) or isinstance(kernel, torch._C.DispatchKey):  # noqa: SLF001
+            out = func(*args, **kwargs)
+            self.counter.note_opaque(f"higher_order::{name}", args)
+            return out
+        with self:
+            return kernel(*args, **kwargs)
+
+    def _counted(self, argument: Any) -> Any:
+        """A function among the arguments, so wrapped that what it runs is counted; anything else as it is."""
+        if isinstance(argument, torch.Tensor) or not callable(argument):
+            return argument
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return argument(*args, **kwargs)
+
+        return counted
+
+
+def _all_plain(types: Any) -> bool:
+    return all(kind is torch.Tensor or kind is torch.nn.Parameter for kind in types)
+
+
+def _any_traced(types: Any) -> bool:
+    return any(issubclass(kind, (FakeTensor, FunctionalTensor)) for kind in types)
+
+
+def _is_meta(out: Any) -> bool:
+    if isinstance(out, (tuple, list)):
+        out = next((part for part in out if isinstance(part, torch.Tensor)), None)
+    return isinstance(out, torch.Tensor) and out.is_meta
+
+
+def _leave(mode: _Mode) -> None:
+    """Take the mode off this thread's stack; where another was entered after it, it stays and hands everything on."""
+    if _get_current_dispatch_mode() is mode:
+        mode.__exit__(None, None, None)

@@ -1,0 +1,67 @@
+"""Where one training step ends and the next begins, told by the optimizers themselves."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from auditor.counting.phases import PhaseTracker
+
+
+class StepClock:
+    """Counts steps: rounds of optimizer steps, however many optimizers take part in a round.
+
+    With several optimizers (a generator's and a discriminator's) a step is a round in which the busiest of them steps
+    once. An optimizer that first steps after others have taken n steps joins in the round under way; if the others are
+    gone by then it begins a new one. After the first call of `mark` (a loop without an optimizer), only `mark` counts.
+    """
+
+    def __init__(self, phases: PhaseTracker, on_step: Callable[[], None] | None = None) -> None:
+        self.steps = 0
+        self._phases = phases
+        self._on_step = on_step
+        self._rounds: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._marked = False
+        self._handles: list[Any] = []
+
+    def attach(self) -> None:
+        """Listen to every optimizer of the process."""
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before),
+            register_optimizer_step_post_hook(self._after),
+        ]
+
+    def detach(self) -> None:
+        """Stop listening."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def mark(self) -> None:
+        """A step has ended here."""
+        self._marked = True
+        self._phases.end_update()
+        self._count()
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._phases.enter_optimizer()
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._phases.leave_optimizer()
+        if self._marked:
+            return
+        taken = self._rounds.get(optimizer)
+        if taken is None:
+            taken = max(self.steps - 1, 0) if self._rounds else self.steps
+        self._rounds[optimizer] = taken + 1
+        if taken + 1 > self.steps:
+            self._count()
+
+    def _count(self) -> None:
+        self.steps += 1
+        if self._on_step is not None:
+            self._on_step()

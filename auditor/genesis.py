@@ -1,0 +1,86 @@
+"""The first record of a segment: everything that says who counts, with what, on what."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import auditor
+from auditor import hardware, rules
+from auditor.config import Settings
+from auditor.distributed import Place
+from auditor.formulas import TABLE
+from auditor.ledger import SegmentBook, SegmentWriter, load_or_create, recover
+from auditor.records import LEDGER_SCHEMA, Genesis
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def open_book(
+    directory: Path,
+    settings: Settings,
+    place: Place,
+    *,
+    run_id: str,
+    command: tuple[str, ...],
+    counter: str,
+    devices: tuple[Mapping[str, str], ...] | None = None,
+) -> SegmentBook:
+    """A new segment of the run in ``directory``; what an earlier, killed writer left behind is recovered first.
+
+    Raises: LedgerUnwritable: the directory takes no file. KeyFileError: the signing key cannot be used.
+    """
+    key = load_or_create(settings.key)
+    tails = recover(directory)
+    genesis = Genesis(
+        schema=LEDGER_SCHEMA,
+        run_id=run_id,
+        nonce=secrets.token_hex(16),
+        role=place.role,
+        rank=place.rank,
+        attempt=0,  # the ledger takes the next that is free
+        expected_ranks=place.expected_ranks,
+        model=settings.model,
+        purpose=settings.purpose,
+        command=command,
+        public_key=key.public_hex,
+        counter=counter,
+        versions=_versions(),
+        digests=_digests(settings),
+        host=_host(),
+        devices=hardware.observe() if devices is None else devices,
+        settings=settings.recorded(),
+    )
+    return SegmentBook(SegmentWriter.create(directory, genesis, key), tails)
+
+
+def _versions() -> dict[str, str]:
+    torch = sys.modules.get("torch")
+    versions = {
+        "auditor": auditor.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    return versions | ({"torch": str(torch.__version__)} if torch else {})
+
+
+def _digests(settings: Settings) -> dict[str, str]:
+    return {
+        "formulas": TABLE.digest,
+        "rules": rules.load().digest,
+        "catalogue": hardware.load().digest,
+        "configuration": settings.digest,
+    }
+
+
+def _host() -> dict[str, str]:
+    host = {"hostname": platform.node(), "pid": str(os.getpid())}
+    try:
+        host["boot_id"] = _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        pass
+    return host

@@ -1,0 +1,81 @@
+"""Attaches to a process below `auditor run` at the moment torch has been imported there; a process without torch never
+notices.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class _TorchWatcher(MetaPathFinder):
+    """Finds nothing itself; when torch is asked for, it sees to it that the auditor attaches after the import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torch":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("torch")
+        if spec is not None and spec.loader is not None:
+            _attach_after(spec.loader)
+        return spec
+
+
+def _attach_after(loader: Any) -> None:
+    load = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        del loader.exec_module
+        load(module)
+        attach()
+
+    loader.exec_module = exec_module
+
+
+def watch_for_torch() -> None:
+    """Attach as soon as torch has been imported."""
+    if "torch" in sys.modules:
+        attach()
+    else:
+        sys.meta_path.insert(0, _TorchWatcher())
+
+
+def attach() -> None:
+    """Audit this process from here to its end. A failure is told on stderr, and raised only when strict."""
+    strict = os.environ.get("AUDITOR_STRICT") == "true"
+    try:
+        _start_session()
+    except Exception as error:
+        if strict:
+            raise
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"auditor: this process is not counted: {error!r}\n")
+
+
+def _start_session() -> None:
+    from auditor import config
+    from auditor.integrations import lifecycle
+    from auditor.session import Session
+
+    session = Session(
+        Path(os.environ["AUDITOR_RUN_DIR"]),
+        config.load(),
+        run_id=os.environ["AUDITOR_RUN_ID"],
+        command=tuple(json.loads(os.environ["AUDITOR_RUN_COMMAND"])),
+        eager="RANK" in os.environ,
+    )
+    lifecycle.follow(session)
+    session.start()
+    atexit.register(session.stop)

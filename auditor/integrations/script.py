@@ -1,0 +1,119 @@
+"""`auditor run`: a command under audit, with the launcher's own record of how it was started and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor import genesis
+from auditor.config import Settings
+from auditor.distributed import Place
+from auditor.errors import AuditorError
+from auditor.formulas import TABLE, Pricer
+from auditor.integrations.child import Ended, command_of, environment_for, run_child
+from auditor.integrations.naming import new_run_id
+from auditor.ledger import Reading, Recount, SegmentBook, read_ledger, segment_paths
+from auditor.records import Exit
+from auditor.units import scientific
+
+STATUS_FILE = "status.json"
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"auditor: {message}\n")
+        sys.stderr.flush()
+
+
+@dataclass(slots=True)
+class Supervised:
+    """A run under way."""
+
+    directory: Path
+    run_id: str
+    book: SegmentBook
+    before: int  # segments there were when it began
+
+    def end(self, ended: Ended) -> int:
+        """Record how the command ended, write the status file, say one line; 1 where the audit is not whole."""
+        processes = len(segment_paths(self.directory)) - self.before
+        try:
+            self.book.append(Exit(code=ended.code, signal=ended.signal, processes=processes))
+            self.book.seal("finished")
+            if processes == 0:
+                say("no Python process with torch was seen: nothing was counted")
+                return 1
+            reading = read_ledger(self.directory, recount=Recount(price=Pricer().price, digest=TABLE.digest))
+            _write_status(self.directory, reading, ended)
+        except (AuditorError, OSError) as error:
+            say(f"the run could not be closed: {error}")
+            return 1
+        say(_last_line(reading, self.directory))
+        return 0 if _is_whole(reading) else 1
+
+
+def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
+    """Run the command under audit and return the code to exit with.
+
+    That is the child's own, whatever happens to the audit; with ``strict``, a child that ended well gets the audit's.
+    """
+    command = command_of(words)
+    try:
+        supervised = begin(directory, settings, command)
+    except (AuditorError, OSError) as error:
+        say(f"the ledger cannot be begun: {error}. {getattr(error, 'remedy', '')}")
+        if settings.strict:
+            return int(AuditorError.exit_code)
+        say("the command runs unaudited")
+        return run_child(command, os.environ).code
+    ended = run_child(command, environment_for(settings, directory, supervised.run_id, command, os.environ))
+    trouble = supervised.end(ended)
+    return ended.code or (trouble if settings.strict else 0)
+
+
+def begin(directory: Path, settings: Settings, command: Sequence[str]) -> Supervised:
+    """Make the run's directory, write the launcher's first record, say one line.
+
+    Raises: LedgerUnwritable: the directory takes no file. OSError: it cannot be made.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    run_id = new_run_id(directory)
+    place = Place(role="launcher", rank=0, expected_ranks=0)
+    book = genesis.open_book(
+        directory, settings, place, run_id=run_id, command=tuple(command), counter="", devices=()
+    )
+    say(f"auditing {' '.join(command[:3])}{' …' if len(command) > 3 else ''}; the ledger is in {directory}")
+    return Supervised(directory, run_id, book, len(segment_paths(directory)))
+
+
+def _is_whole(reading: Reading) -> bool:
+    return reading.verdict in ("UNANCHORED", "WITNESSED")
+
+
+def _last_line(reading: Reading, directory: Path) -> str:
+    total = scientific(reading.operations.total)
+    amount = f"{total} operations" if _is_whole(reading) else f"at least {total} operations"
+    return f"{amount} in {reading.steps} steps; ledger {reading.verdict}; see: auditor report {directory}"
+
+
+def _write_status(directory: Path, reading: Reading, ended: Ended) -> None:
+    """The verdict for scripts; a view that can be thrown away."""
+    status = {
+        "schema": "auditor.status/1",
+        "run_id": reading.run_id,
+        "exit": dataclasses.asdict(ended),
+        "verdict": str(reading.verdict),
+        "reasons": list(reading.reasons),
+        "steps": reading.steps,
+        "total_ops": str(reading.operations.total),
+    }
+    temporary = directory / f".{STATUS_FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(status, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(directory / STATUS_FILE)

@@ -1,0 +1,150 @@
+"""Writes the ledger on a thread of its own: pricing, hashing, signing and syncing never happen on the training thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from auditor.errors import AuditorError, LedgerUnwritable
+from auditor.ledger import SegmentBook
+
+Task = Callable[[SegmentBook], object]
+_STOP_WITHIN_S = 2.0
+_LOAD_WITHIN_S = 20.0
+_JOIN_S = 0.05
+_TICK_S = 1.0
+
+
+class Recorder:
+    """Takes tasks in order and carries them out on the book, which is opened at the first of them.
+
+    open_book: called on the recorder's thread. prepare: called there first. tick: called there about once a second.
+    on_failure: called once, on the recorder's thread, with the error after which nothing more is written.
+    """
+
+    def __init__(
+        self,
+        open_book: Callable[[], SegmentBook],
+        *,
+        prepare: Callable[[], object],
+        sync_every_s: float,
+        on_failure: Callable[[AuditorError], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self.failed: AuditorError | None = None
+        self.book: SegmentBook | None = None
+        self._open_book = open_book
+        self._prepare = prepare
+        self._sync_every_s = sync_every_s
+        self._on_failure = on_failure
+        self._tick = tick
+        self._started = self._submitted = self._held = False
+        self._working = threading.Lock()
+        self._done = 0  # tasks carried out, loading included
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="auditor-recorder", daemon=True)
+        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
+
+    def start(self) -> None:
+        """Begin to carry out tasks; a second call does nothing."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def submit(self, task: Task) -> None:
+        """The task will be carried out after those before it; dropped when the ledger has failed."""
+        if self.failed is None:
+            self._submitted = True
+            self._tasks.put(task)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or will be, a book: something was submitted."""
+        return self._submitted
+
+    def stop(self) -> bool:
+        """Carry out what is left, close the book, and say whether that was done.
+
+        It is given up when nothing moves for two seconds (a dead disk), or for twenty while it is still being loaded.
+        Where no thread was started it is done on this one: an interpreter that shuts down starts no more threads.
+        """
+        self._tasks.put(_LAST)
+        if self._started:
+            return self._join()
+        if self._submitted:
+            self._work()
+        return True
+
+    def _join(self) -> bool:
+        seen, seen_at = -1, time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+            now = time.monotonic()
+            if self._done != seen:
+                seen, seen_at = self._done, now
+            if now - seen_at > (_STOP_WITHIN_S if self._done else _LOAD_WITHIN_S):
+                return False
+        return True
+
+    def hold(self) -> None:
+        """Let the recorder come to rest before a fork, so that the child inherits no lock it holds; not for ever."""
+        self._held = self._working.acquire(timeout=_STOP_WITHIN_S)
+
+    def release(self) -> None:
+        """Go on after a fork, in the parent."""
+        if self._held:
+            self._held = False
+            self._working.release()
+
+    def _work(self) -> None:
+        with self._working:
+            self._prepare()
+        self._done = 1
+        synced_at = time.monotonic()
+        while True:
+            task = self._next()
+            if task is _LAST:
+                break
+            with self._working:
+                self._guarded(task)
+                if time.monotonic() - synced_at >= self._sync_every_s:
+                    self._guarded(_SYNC)
+                    synced_at = time.monotonic()
+                self._tick()
+            self._done += 1
+        self._guarded(_CLOSE)
+
+    def _next(self) -> Task | None:
+        try:
+            return self._tasks.get(timeout=min(self._sync_every_s or _TICK_S, _TICK_S))
+        except queue.Empty:
+            return None
+
+    def _guarded(self, task: Task | None) -> None:
+        """Carry out one task; what goes wrong ends the writing, is told once, and goes no further."""
+        if task is None or self.failed is not None or (self.book is None and task in (_SYNC, _CLOSE)):
+            return
+        try:
+            if self.book is None:
+                self.book = self._open_book()
+            task(self.book)
+        except Exception as error:  # noqa: BLE001 - the recorder must never take the training down with it
+            failure = error if isinstance(error, AuditorError) else LedgerUnwritable(f"the ledger failed: {error!r}")
+            self.failed = failure
+            self._on_failure(failure)
+
+
+def _last(_: SegmentBook) -> None:
+    """Marks the end of the queue; never carried out."""
+
+
+_LAST: Task = _last
+def _sync(book: SegmentBook) -> None:
+    if book.writer.alive:  # a seal has synced and closed it
+        book.sync()
+
+
+_SYNC: Task = _sync
+_CLOSE: Task = SegmentBook.close

@@ -1,0 +1,271 @@
+"""One audited run of one process: a counter, the steps it is cut into, and the ledger it goes into.
+
+On the training thread there is only counting and, at the end of an interval, the hand-over of a tally; everything else
+is the recorder's. Whatever fails here is told once on stderr, written into the ledger as a gap, and ends the auditing;
+the training goes on. With ``strict`` it is the other way round: the failure is raised on the training thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from auditor.config import Settings
+from auditor.counting.dispatch import DispatchCounter
+from auditor.counting.second_opinion import Watcher
+from auditor.counting.steps import StepClock
+from auditor.distributed import Place, claim_rank, find_place
+from auditor.errors import AuditorError, CountingError
+from auditor.formulas import Pricer
+from auditor.ledger import SegmentBook
+from auditor.recorder import Recorder, Task
+from auditor.records import SecondOpinion
+from auditor.tally import Purpose, Tally, factor
+
+_SHORTEST_INTERVAL_S = 1.0
+_WAIT_FOR_OPINION_S = 1.0
+_INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
+
+
+class Session:
+    """Counts from `start` to `stop` and keeps the ledger in ``directory``."""
+
+    def __init__(
+        self, directory: Path, settings: Settings, *, run_id: str, command: tuple[str, ...], eager: bool = False
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.purpose = settings.purpose
+        self._run_id = run_id
+        self._command = command
+        self._forked = False
+        self._eager = eager
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pricer = Pricer()
+        self.counter = DispatchCounter(purpose=self.purpose, on_error=self._counting_failed, on_due=self._cut)
+        self.clock = StepClock(self.counter.phases, self._step_ended)
+        self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
+        self._renew()
+
+    def _renew(self) -> None:
+        """What a forked child must have of its own."""
+        self._started_ns = time.monotonic_ns()
+        self._next_cut_ns = self._started_ns + int(_SHORTEST_INTERVAL_S * 1e9)
+        self._recorded_steps = 0
+        self._told: set[str] = set()
+        self._error: AuditorError | None = None
+        self._stopped = False
+        self._recorder = Recorder(
+            self._open_book,
+            prepare=_load_slowly,
+            sync_every_s=self.settings.sync_every_s,
+            on_failure=self._ledger_failed,
+            tick=self._tick,
+        )
+
+    def start(self) -> None:
+        """Count from here on. A rank's segment is begun now; any other process's when it has counted something."""
+        self._recorder.start()
+        if self._eager:
+            self._recorder.submit(_nothing)
+        self.counter.attach()
+        self.clock.attach()
+        if self._watcher is not None:
+            self._watcher.start()
+
+    def stop(self, reason: str = "finished") -> None:
+        """Count no further, and seal what was counted; a second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self.clock.detach()
+        self.counter.detach()
+        self._cut()
+        if self._watcher is not None:
+            self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
+        if self._recorder.begun:
+            self._recorder.submit(lambda book: book.seal(reason))
+        if not self._recorder.stop():
+            _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
+        self._raise_if_strict()
+
+    def mark_step(self) -> None:
+        """A step has ended; for loops without an optimizer."""
+        self.clock.mark()
+
+    @contextlib.contextmanager
+    def during(self, purpose: Purpose) -> Iterator[None]:
+        """What is counted inside is for this purpose."""
+        before = self.purpose
+        self._change_purpose(purpose)
+        try:
+            yield
+        finally:
+            self._change_purpose(before)
+
+    def _change_purpose(self, purpose: Purpose) -> None:
+        if purpose is self.purpose:
+            return
+        self._cut()
+        self.purpose = self.counter.purpose = purpose
+        self._submit(lambda book: book.purpose(purpose))
+
+    # What runs on the training thread.
+
+    def _step_ended(self) -> None:
+        if self._error is not None:
+            self._raise_if_strict()
+        if time.monotonic_ns() >= self._next_cut_ns:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Hand over what was counted since the last time."""
+        try:
+            tally = self.counter.take()
+            steps = self.clock.steps - self._recorded_steps
+            now_ns = time.monotonic_ns()
+            elapsed_ns = now_ns - self._started_ns
+            self._next_cut_ns = now_ns + int(self._pause_s(elapsed_ns / 1e9) * 1e9)
+            if not tally and not steps:
+                return
+            first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
+            self._submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, tally))
+            if not self._stopped:
+                self._recorder.start()
+        except Exception as error:  # noqa: BLE001 - nothing of the auditor's may reach the training
+            self._counting_failed(error)
+
+    def _pause_s(self, elapsed_s: float) -> float:
+        return min(max(elapsed_s * _INTERVAL_SHARE, _SHORTEST_INTERVAL_S), self.settings.interval_s)
+
+    def _submit(self, task: Task) -> None:
+        self._recorder.submit(task)
+
+    def _counting_failed(self, error: Exception) -> None:
+        """Counting has failed: say so, note the gap, and count no further."""
+        failure = CountingError(f"counting failed and has ended: {error!r}")
+        if "counter" not in self._told:
+            self._told.add("counter")
+            _say(str(failure))
+            self._submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
+            with contextlib.suppress(Exception):
+                self.clock.detach()
+                self.counter.detach()
+        self._error = self._error or failure
+        self._raise_if_strict()
+
+    def _raise_if_strict(self) -> None:
+        if self.settings.strict and self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    # What runs on the recorder's thread.
+
+    def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, tally: Tally) -> None:
+        operations = self._pricer.price(tally)
+        book.record_interval(
+            first_step=first,
+            steps=steps,
+            elapsed_us=elapsed_us,
+            parts=factor(tally, steps),
+            operations=operations,
+        )
+        for op, problem in self._pricer.problems.items():
+            self._note_once(book, "formula", f"the formula of {op} failed: {problem}", key=f"formula {op}")
+        if compiled_graphs():
+            message = (
+                "torch.compile has compiled parts of this run: products that compiled code hands to libraries are counted,"
+                " what is fused into its own kernels is not"
+            )
+            self._note_once(book, "compiled", message)
+
+    def _note_once(self, book: SegmentBook, cause: str, message: str, key: str = "") -> None:
+        if (key or cause) in self._told:
+            return
+        self._told.add(key or cause)
+        _say(message)
+        book.gap(cause, message, lower_bound=True)
+        if cause == "formula":
+            self._error = self._error or CountingError(message)
+
+    def _open_book(self) -> SegmentBook:
+        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _load_slowly
+
+        place = find_place(forked=self._forked)
+        if place.role == "rank":
+            claim_rank()
+        return genesis.open_book(
+            self.directory,
+            self.settings,
+            place,
+            run_id=self._run_id,
+            command=self._command,
+            counter=self.counter.name,
+        )
+
+    def _ledger_failed(self, error: AuditorError) -> None:
+        _say(f"{error}; nothing more is recorded. {error.remedy}")
+        self._error = self._error or error
+
+    def _tick(self) -> None:
+        """Ask the counting thread for an interval where no step has ended for long."""
+        if time.monotonic_ns() >= self._next_cut_ns:
+            self.counter.due = True
+        if self._watcher is not None:
+            self._write_opinions(self._watcher.poll())
+
+    def _write_opinions(self, opinions: list[SecondOpinion]) -> None:
+        for opinion in opinions:
+            self._submit(functools.partial(SegmentBook.second_opinion, opinion=opinion))
+
+    # Forks.
+
+    def before_fork(self) -> None:
+        """In the parent: the recorder comes to rest."""
+        self._recorder.hold()
+
+    def after_fork_in_parent(self) -> None:
+        """In the parent: the recorder goes on."""
+        self._recorder.release()
+
+    def after_fork(self) -> None:
+        """In a forked child: leave the parent's record to the parent, and begin one of its own when it counts."""
+        self._forked = True
+        if self._watcher is not None:
+            self._watcher.forget()
+            self._watcher = None
+        self._eager = False
+        self.counter.forget()
+        self.clock.steps = 0
+        stopped = self._stopped
+        self._renew()
+        self._stopped = stopped
+
+
+def compiled_graphs() -> bool:
+    """Whether torch.compile has compiled anything in this process."""
+    utils = sys.modules.get("torch._dynamo.utils")
+    return utils is not None and utils.counters["stats"]["unique_graphs"] > 0
+
+
+def _load_slowly() -> None:
+    """Load what only the recorder needs, off the training thread, where it would hold up the start."""
+    with contextlib.suppress(Exception):  # what is wrong shows when it is used
+        importlib.import_module("auditor.genesis")
+
+
+def _nothing(book: SegmentBook) -> None:
+    """Opens the book, which is all that is wanted."""
+
+
+def _say(message: str) -> None:
+    """One line on stderr."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"auditor: {message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,42 @@
+"""What every room's tests share: the real workload, and a signing key of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def workload_path() -> Path:
+    """The training script that the README, the tests and the benchmarks share."""
+    return ROOT / "benchmarks" / "workloads" / "train_gpt.py"
+
+
+@pytest.fixture(scope="session")
+def train_gpt(workload_path: Path) -> ModuleType:
+    """The same script as a module."""
+    spec = importlib.util.spec_from_file_location("train_gpt", workload_path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train_gpt"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the key of whoever runs it."""
+    monkeypatch.setenv("AUDITOR_KEY", str(tmp_path_factory.mktemp("key") / "key.pem"))
