@@ -48,7 +48,11 @@ class Amount(NamedTuple):
 
     def plus(self, other: Amount, times: int = 1) -> Amount:
         """The sum with ``times`` the other, component by component."""
-        return Amount(*(mine + theirs * times for mine, theirs in zip(self, other, strict=True)))
+        return Amount(
+            self.algorithmic_ops + other.algorithmic_ops * times,
+            self.repeated_ops + other.repeated_ops * times,
+            self.skippable_ops + other.skippable_ops * times,
+        )
 
 
 class Bucket(NamedTuple):

@@ -1,26 +1,153 @@
-"""Matrix products."""
+"""Matrix products: 2 operations per multiply-add, whatever the layout, packing or scaling.
+
+A result that adds up K products takes K multiplications and K - 1 additions. It is counted as K and K, as
+every other counter does; the one addition left over is the bias of ``addmm`` and ``baddbmm`` or the
+accumulation into the result, so those cost nothing on top. Conversions, quantisation scales and activations
+fused into the kernel stand beside the products, in other families.
+"""
 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
+from typing import TYPE_CHECKING
 
 from auditor.formulas import registry
+from auditor.formulas.sizes import broadcast, multiply_adds
 from auditor.operations import Family
-from auditor.tally import Argument, Shape
-from auditor.units import OPS_PER_MULTIPLY_ADD
+
+if TYPE_CHECKING:
+    from auditor.tally import Argument, Shape
 
 formula = partial(registry.formula, family=Family.MATMUL)
 
 
-@formula("aten::mm", source="[M,K] x [K,N]")
+@formula("aten::mm", "aten::_int_mm", source="[M,K] x [K,N]")
+@formula("aten::_scaled_mm", "aten::_scaled_mm_v2", source="[M,K] x [K,N]; scales are not counted")
 def mm(a: Shape, b: Shape, *_: Argument) -> int:
     m, k = a
-    _, n = b
-    return OPS_PER_MULTIPLY_ADD * m * n * k
+    n = b[1]
+    return multiply_adds(m * n * k, a)
 
 
 @formula("aten::bmm", source="[B,M,K] x [B,K,N]")
 def bmm(a: Shape, b: Shape, *_: Argument) -> int:
     batch, m, k = a
-    _, _, n = b
-    return OPS_PER_MULTIPLY_ADD * batch * m * n * k
+    n = b[2]
+    return multiply_adds(batch * m * n * k, a)
+
+
+@formula("aten::addmm", "aten::_addmm_activation", source="[M,K] x [K,N]; the bias is the K-th addition")
+def addmm(_bias: Shape, a: Shape, b: Shape, *_: Argument) -> int:
+    return mm(a, b)
+
+
+@formula("aten::baddbmm", "aten::addbmm", source="[B,M,K] x [B,K,N]; the sum is the K-th addition")
+def baddbmm(_bias: Shape, a: Shape, b: Shape, *_: Argument) -> int:
+    return bmm(a, b)
+
+
+@formula("aten::mv", source="[M,K] x [K]")
+def mv(a: Shape, _vector: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel, a)
+
+
+@formula("aten::addmv", source="[M,K] x [K]; the sum is the K-th addition")
+def addmv(_bias: Shape, a: Shape, _vector: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel, a)
+
+
+@formula("aten::dot", "aten::vdot", source="[K] x [K]")
+def dot(a: Shape, _other: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel, a)
+
+
+@formula("aten::addr", source="[M] x [N], added to [M,N]")
+def addr(_sum: Shape, a: Shape, b: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * b.numel, a)
+
+
+@formula("aten::_foreach_mm", source="each [M,K] x [K,N] of two lists")
+def foreach_mm(firsts: tuple[Shape, ...], seconds: tuple[Shape, ...], *_: Argument) -> int:
+    return sum(mm(a, b) for a, b in zip(firsts, seconds, strict=True))
+
+
+@formula(
+    "aten::_grouped_mm",
+    "aten::_scaled_grouped_mm",
+    "aten::_scaled_grouped_mm_v2",
+    source="groups share the rows",
+)
+def grouped_mm(a: Shape, b: Shape, *_: Argument) -> int:
+    """Groups cut the dimension that is not batched: rows of the first, columns of the second, or the sum."""
+    if len(a) == len(b):
+        return mm(a, b) if len(a) == 2 else bmm(a, b)
+    *_batch, m, k = a
+    n = b[-1]
+    return multiply_adds(m * n * k, a)
+
+
+@formula("aten::mkldnn_linear", "aten::linear.out", source="[..,K] x [N,K]")
+def mkldnn_linear(a: Shape, weight: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * weight[0], a)
+
+
+@formula(
+    "aten::linear_backward", "aten::mkldnn_linear_backward", source="one product each for input and weight"
+)
+def linear_backward(a: Shape, _grad: Shape, weight: Shape, mask: tuple[bool, ...], *_: Argument) -> int:
+    return multiply_adds(a.numel * weight[0], a) * sum(mask[:2])
+
+
+@formula("aten::matmul_backward", source="one product for each operand that wants a gradient")
+def matmul_backward(grad: Shape, a: Shape, b: Shape, mask: tuple[bool, ...], *_: Argument) -> int:
+    """The products are those of the forward: every row with every column, over what is summed."""
+    rows, columns = a[-2:-1], b[-1:] if len(b) > 1 else ()
+    batch = broadcast([a[:-2], b[:-2]])
+    return multiply_adds(prod((*batch, *rows, *columns, a[-1])), grad) * sum(mask)
+
+
+@formula("aten::mkldnn_linear_backward_input", source="[..,N] x [N,K]")
+def mkldnn_linear_backward_input(_sizes: Argument, grad: Shape, weight: Shape, *_: Argument) -> int:
+    return multiply_adds(grad.numel * weight[1], grad)
+
+
+@formula("aten::mkldnn_linear_backward_weights", source="[N,..] x [..,K]")
+def mkldnn_linear_backward_weights(grad: Shape, a: Shape, *_: Argument) -> int:
+    return multiply_adds(grad.numel * a[-1], grad)
+
+
+@formula("aten::_weight_int8pack_mm", source="[M,K] x int8 [N,K]; the unpacking is not counted")
+def weight_int8pack_mm(a: Shape, packed: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * packed[0], a)
+
+
+@formula("aten::_weight_int4pack_mm", source="[M,K] x packed int4 [N/8,..]: eight columns to a block")
+def weight_int4pack_mm(a: Shape, packed: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * packed[0] * 8, a)
+
+
+@formula("aten::_weight_int4pack_mm_for_cpu", source="[M,K] x packed int4 [N,K/2]")
+def weight_int4pack_mm_for_cpu(a: Shape, packed: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * packed[0], a)
+
+
+@formula("aten::_dyn_quant_matmul_4bit", source="[..,K] x packed int4 of K inputs and N outputs")
+def dyn_quant_matmul(a: Shape, _packed: Shape, _block: int, _inputs: int, outputs: int, *_: Argument) -> int:
+    return multiply_adds(a.numel * outputs, a)
+
+
+@formula("aten::_trilinear", source="two multiplications, one addition at every point (nn.Bilinear)")
+def trilinear(*arguments: Argument) -> int:
+    """Each operand gains dimensions of size 1 where its list of expanded ones says so."""
+    operands, expanded = arguments[:3], arguments[3:6]
+    full = [_unsqueezed(shape, dims) for shape, dims in zip(operands, expanded, strict=True)]
+    return 3 * prod(broadcast(full))
+
+
+def _unsqueezed(shape: Argument, dims: Argument) -> list[int]:
+    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, tuple) else []
+    for dim in dims if isinstance(dims, tuple) else ():
+        if isinstance(dim, int):
+            sizes.insert(dim, 1)
+    return sizes

@@ -1,4 +1,4 @@
-"""From a tally to operations: each signature is priced once, whatever goes wrong is named and never counted as zero."""
+"""From a tally to operations: each signature is priced once; what goes wrong is named."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ _FLOATING = ("float", "bfloat", "complex")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one call with this signature costs; ``amount`` is None where that is not known, and ``problem`` says why."""
+    """What one call costs; ``amount`` is None where that is not known, and ``problem`` says why.
+
+    beside: what the call costs in other families than its own.
+    """
 
     family: Family
     precision: str
     amount: Amount | None
     problem: str = ""
+    beside: tuple[tuple[Family, Amount], ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[Family, Amount], ...]:
+        """The amounts by family, those that are not zero; nothing where the price is not known."""
+        own = () if self.amount is None else ((self.family, self.amount),)
+        return tuple((family, amount) for family, amount in (*own, *self.beside) if any(amount))
 
 
 @dataclass(slots=True)
@@ -31,16 +41,16 @@ class Pricer:
     _prices: dict[Signature, Price] = field(default_factory=dict)
 
     def price(self, tally: Tally) -> Operations:
-        """The operations of a tally; operators without a usable formula stand in ``unpriced`` with their calls."""
+        """The operations of a tally; operators without a usable formula are ``unpriced``, with calls."""
         amounts: dict[Bucket, Amount] = {}
         unpriced: dict[str, int] = {}
         for (signature, phase, purpose), calls in tally.items():
             price = self.of(signature)
             if price.amount is None:
                 unpriced[signature.op] = unpriced.get(signature.op, 0) + calls
-            elif any(price.amount):
-                bucket = Bucket(phase, _family(price.family, phase), price.precision, purpose)
-                amounts[bucket] = amounts.get(bucket, Amount()).plus(price.amount, calls)
+            for family, amount in price.parts:
+                bucket = Bucket(phase, _family(family, phase), price.precision, purpose)
+                amounts[bucket] = amounts.get(bucket, Amount()).plus(amount, calls)
         return Operations(amounts, unpriced)
 
     def of(self, signature: Signature) -> Price:
@@ -56,7 +66,11 @@ class Pricer:
             return Price(Family.OTHER, "", None, "no formula")
         try:
             arguments = decode_arguments(signature.arguments)
-            return Price(formula.family, _precision(arguments), _apply(formula, arguments))
+            amount = _apply(formula, arguments)
+            others = tuple(
+                (each.family, _apply(each, arguments)) for each in self.registry.beside_of(formula)
+            )
+            return Price(formula.family, _precision(arguments), amount, beside=others)
         except Exception as error:  # noqa: BLE001 - a formula may be anybody's code, and must not stop the count
             problem = f"{type(error).__name__}: {error}"
             self.problems[signature.op] = f"{problem} for {signature.arguments}"
@@ -69,12 +83,14 @@ def _apply(formula: Formula, arguments: tuple[Argument, ...]) -> Amount:
     answer = formula.function(*arguments)
     amount = answer if isinstance(answer, Amount) else Amount(answer)
     if not all(type(number) is int and number >= 0 for number in amount):
-        raise FormulaError(f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations")
+        raise FormulaError(
+            f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations"
+        )
     return amount
 
 
 def _family(family: Family, phase: Phase) -> Family:
-    """Elementwise work of the optimizer phase is the optimizer's, be it fused, over lists or one tensor at a time."""
+    """What the optimizer phase does besides products is the optimizer's, however it is implemented."""
     return Family.OPTIMIZER if phase is Phase.OPTIMIZER and family not in MATRIX_FAMILIES else family
 
 

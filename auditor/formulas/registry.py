@@ -1,4 +1,4 @@
-"""The one table of formulas: which operator costs what, where that comes from, and what the table's digest is."""
+"""The one table of formulas: which operator costs what, where that comes from, and the table's digest."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from auditor.errors import FormulaError
 from auditor.operations import Amount, Family
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 # Raise it when amounts change; the digest changes with every edit of a formula.
 TABLE_VERSION = 1
 
-# A formula takes the operator's arguments in the order of its schema, tensors as shapes, and answers with operations.
+# A formula takes the operator's arguments in the order of its schema, tensors as shapes.
 Function = TypeVar("Function", bound=Callable[..., int | Amount])
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """What an operator costs. ``function`` is None for one that computes nothing: it moves, allocates or names data."""
+    """What an operator costs. ``function`` is None for one that moves, allocates or names data only."""
 
     op: str
     family: Family
@@ -29,22 +34,43 @@ class Formula:
 
 
 class Registry:
-    """Formulas by operator name, refused when registered twice."""
+    """Formulas by operator name, refused when registered twice.
+
+    An operator has one formula, in one family. A kernel that does work of another family as well (the softmax
+    inside an attention kernel, the bias gradient of a convolution) has that *beside*: further formulas, at
+    most one per family.
+    """
 
     def __init__(self) -> None:
         self._formulas: dict[str, Formula] = {}
+        self._beside: dict[str, dict[Family, Formula]] = {}
+        self._left: set[str] = set()
+        self._digest: str | None = None
 
     def formula(self, *ops: str, family: Family, source: str) -> Callable[[Function], Function]:
         """Register the decorated function as the price of each of ``ops``.
 
-        A name is ``namespace::operator`` for all overloads, or ``namespace::operator.overload`` for one of them; in-place
-        forms (``add_``) take the price of the plain one unless they have their own. ``source``: where it comes from.
-        Raises: FormulaError: an operator has a price already.
+        A name is ``namespace::operator`` for all overloads, or ``namespace::operator.overload`` for one of
+        them; in-place forms (``add_``) take the price of the plain one unless they have their own.
+        ``source``: where it comes from. Raises: FormulaError: an operator has a price already.
         """
 
         def register(function: Function) -> Function:
             for op in ops:
                 self._add(Formula(op, family, function, source))
+            return function
+
+        return register
+
+    def beside(self, *ops: str, family: Family, source: str) -> Callable[[Function], Function]:
+        """Register the decorated function as what each of ``ops`` does in a family beside its own.
+
+        Raises: FormulaError: an operator has a price in that family already.
+        """
+
+        def register(function: Function) -> Function:
+            for op in ops:
+                self._add_beside(Formula(op, family, function, source))
             return function
 
         return register
@@ -67,10 +93,33 @@ class Registry:
         if "::" not in formula.op:
             raise FormulaError(f"{formula.op!r} is not an operator's name, such as 'mylib::op'")
         self._formulas[formula.op] = formula
+        self._digest = None
+
+    def _add_beside(self, formula: Formula) -> None:
+        main = self._formulas.get(formula.op)
+        if main is None:
+            raise FormulaError(f"{formula.op} has nothing to stand beside: register its formula first")
+        others = self._beside.setdefault(formula.op, {})
+        if formula.family is main.family or formula.family in others:
+            raise FormulaError(f"{formula.op} has a formula in the family {formula.family} already")
+        others[formula.family] = formula
+        self._digest = None
+
+    def leave(self, *ops: str) -> None:
+        """Leave overloads without their operator's price: they are made of others, which are counted."""
+        self._left.update(ops)
+        self._digest = None
 
     def find(self, op: str) -> Formula | None:
-        """The formula for ``aten::add.Tensor``: its own, else ``aten::add``'s; in place falls back to the plain form."""
+        """The formula for ``aten::add.Tensor``: its own, else ``aten::add``'s, else the plain form's."""
+        if op in self._left:
+            return None
         return next(filter(None, map(self._formulas.get, _spellings(op))), None)
+
+    def beside_of(self, formula: Formula) -> tuple[Formula, ...]:
+        """What the formula's operator does in other families, by family's name."""
+        others = self._beside.get(formula.op, {})
+        return tuple(others[family] for family in sorted(others))
 
     def __iter__(self) -> Iterator[Formula]:
         return iter(sorted(self._formulas.values(), key=lambda formula: formula.op))
@@ -80,9 +129,15 @@ class Registry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the version, every name and the source text of every formula and of the modules they stand in."""
-        lines = [f"{formula.op}\t{formula.family}\t{_fingerprint(formula.function)}\n" for formula in self]
-        return hashlib.sha256(f"auditor.formulas/{TABLE_VERSION}\n{''.join(lines)}".encode()).hexdigest()
+        """SHA-256 over the version, every name, family and source, and the code the formulas stand in."""
+        if self._digest is None:
+            every = [each for formula in self for each in (formula, *self.beside_of(formula))]
+            lines = [
+                f"{each.op}\t{each.family}\t{each.source}\t{_fingerprint(each.function)}\n" for each in every
+            ]
+            text = f"auditor.formulas/{TABLE_VERSION}\n{''.join(lines)}{sorted(self._left)}"
+            self._digest = hashlib.sha256(text.encode()).hexdigest()
+        return self._digest
 
 
 def _spellings(op: str) -> Iterable[str]:
@@ -97,17 +152,41 @@ def _spellings(op: str) -> Iterable[str]:
 
 
 def _fingerprint(function: Callable[..., Any] | None) -> str:
-    """The text of the module that holds the function, hashed: helpers a formula calls count as part of it."""
+    """What changes when the function, its settings, or any file of the package that holds it changes."""
     if function is None:
         return "free"
+    if isinstance(function, partial):
+        settings = sorted((name, _setting(value)) for name, value in function.keywords.items())
+        return f"{_fingerprint(function.func)}{list(map(_setting, function.args))}{settings}"
     module = inspect.getmodule(function)
+    text = _module_text(module) if module is not None else None
+    if text is None:  # typed at a prompt: the code object is all there is
+        text = _hashed(repr((function.__code__.co_code, function.__code__.co_consts)))
+    return f"{function.__qualname__} {text}"
+
+
+def _setting(value: object) -> str:
+    return _fingerprint(value) if callable(value) else repr(value)
+
+
+@cache
+def _module_text(module: ModuleType) -> str | None:
+    """The hash of all files of the module's package, since formulas call helpers, or of the module alone."""
     try:
-        text = inspect.getsource(function) + (inspect.getsource(module) if module else "")
-    except (OSError, TypeError):  # typed at a prompt: the code object is all there is
-        text = repr((function.__code__.co_code, function.__code__.co_consts))
+        if module.__package__ and module.__file__:
+            files = sorted(Path(module.__file__).parent.glob("*.py"))
+            return _hashed("".join(f"{file.name}\n{file.read_text(encoding='utf-8')}" for file in files))
+        return _hashed(inspect.getsource(module))
+    except (OSError, TypeError, UnicodeDecodeError):
+        return None
+
+
+def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 TABLE = Registry()
 formula = TABLE.formula
+beside = TABLE.beside
 free = TABLE.free
+leave = TABLE.leave

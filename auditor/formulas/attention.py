@@ -1,0 +1,315 @@
+"""Scaled-dot-product attention in one kernel: FlashAttention, memory-efficient, cuDNN, and the CPU's own.
+
+With queries ``[B,H,Sq,D]``, keys ``[B,Hk,Sk,D]`` and values ``[B,Hk,Sk,Dv]`` (fewer key heads than query
+heads are read again for each query head), counting 2 operations per multiply-add:
+
+==============  ==============================================================  ==========================
+                products                                                        operations
+==============  ==============================================================  ==========================
+forward         scores (D), result (Dv)                                         ``2 B H Sq Sk (D + Dv)``
+backward        gradients of values (Dv), scores (Dv), queries (D), keys (D)    ``4 B H Sq Sk (D + Dv)``
+repeated        the scores again, in the backward: no kernel keeps them (D)     ``2 B H Sq Sk D``
+==============  ==============================================================  ==========================
+
+*Algorithmic* are the scores in full, ``Sq x Sk``, masked or not. *Skippable* is the part of these whose
+scores a causal or sliding-window mask throws away: with masking at the top left (torch's ``is_causal``),
+query i sees keys 0..i, so ``sum over i of max(0, Sk - 1 - i)`` entries are masked, which is ``S (S - 1) / 2``
+for a square. Kernels skip it in blocks, wholly or in part; a mask that is given as a tensor is unknown and
+skips nothing here.
+
+Torch's own counter: the same forward, and a backward with the repeated scores in it (5 products, not 4). It
+knows no price for the CPU's kernel, and reads ``_flash_attention_forward`` and
+``_efficient_attention_forward``, whose tensors are ``[B,S,H,D]``, as if they were ``[B,H,S,D]``.
+
+The softmax stands beside, in the normalisations: per score 6 operations forward (scale, maximum, difference,
+exponential, sum, quotient), 5 backward, 3 repeated, and one for a bias. Where the mathematical path is taken
+instead of a kernel, nothing of this is used: torch runs it as ``bmm`` and softmax, counted as such. Dropout
+inside a kernel is not counted. Packed sequences of several lengths, and tensors of lengths, have no price:
+lengths are not in the shapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from auditor.errors import FormulaError
+from auditor.formulas import registry
+from auditor.formulas.sizes import multiply_adds
+from auditor.operations import Amount, Family
+from auditor.tally import Argument, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SOFTMAX_OPS, _SOFTMAX_BACKWARD_OPS, _SOFTMAX_REPEATED_OPS = 6, 5, 3
+_TOP_LEFT, _BOTTOM_RIGHT = 1, 2  # CustomMaskType of the memory-efficient kernels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """One call of any kernel: its sizes, how many of its scores are masked, whether they have a bias."""
+
+    query: Shape
+    batch_heads: int
+    queries: int
+    keys: int
+    key_width: int
+    value_width: int
+    masked: int = 0  # of one head's scores
+    biased: bool = False
+
+    @property
+    def scores(self) -> int:
+        """All scores, masked or not."""
+        return self.batch_heads * self.queries * self.keys
+
+    def _products(self, width: int, scores: int) -> int:
+        return multiply_adds(scores * width, self.query)
+
+    def forward(self) -> Amount:
+        """Scores and result."""
+        width = self.key_width + self.value_width
+        return Amount(
+            self._products(width, self.scores),
+            0,
+            self._products(width, self.batch_heads * self.masked),
+        )
+
+    def backward(self) -> Amount:
+        """Four gradients, and the scores once more."""
+        once = self.forward()
+        repeated = self._products(self.key_width, self.scores)
+        return Amount(2 * once.algorithmic_ops, repeated, 2 * once.skippable_ops)
+
+    def softmax(self) -> Amount:
+        """What turns scores into weights."""
+        each = _SOFTMAX_OPS + self.biased
+        return Amount(each * self.scores, 0, each * self.batch_heads * self.masked)
+
+    def softmax_backward(self) -> Amount:
+        """The gradient through the weights, and the weights once more."""
+        return Amount(
+            _SOFTMAX_BACKWARD_OPS * self.scores,
+            (_SOFTMAX_REPEATED_OPS + self.biased) * self.scores,
+            _SOFTMAX_BACKWARD_OPS * self.batch_heads * self.masked,
+        )
+
+
+def masked_scores(queries: int, keys: int, before: int | None, after: int | None, shift: int = 0) -> int:
+    """Of all scores, those outside the window ``i + shift - before .. i + shift + after`` of query i.
+
+    ``None`` leaves a side open; ``shift`` is ``keys - queries`` where the last query sees the last key.
+    """
+    seen = 0
+    for query in range(queries):
+        first = 0 if before is None else max(query + shift - before, 0)
+        last = keys - 1 if after is None else min(query + shift + after, keys - 1)
+        seen += max(last - first + 1, 0)
+    return queries * keys - seen
+
+
+def _heads_first(
+    query: Shape, key: Shape, value: Shape, *, causal: Argument, bias: Argument = None
+) -> Attention:
+    """``[B,H,S,D]``, masked at the top left."""
+    batch, heads, queries, width = query
+    keys = key[2]
+    masked = masked_scores(queries, keys, None, 0) if causal is True else 0
+    return Attention(
+        query=query,
+        batch_heads=batch * heads,
+        queries=queries,
+        keys=keys,
+        key_width=width,
+        value_width=value[3],
+        masked=masked,
+        biased=isinstance(bias, Shape),
+    )
+
+
+def _positions_first(query: Shape, key: Shape, value: Shape, masked: int, bias: Argument = None) -> Attention:
+    """``[B,S,H,D]``."""
+    batch, queries, heads, width = query
+    return Attention(
+        query=query,
+        batch_heads=batch * heads,
+        queries=queries,
+        keys=key[1],
+        key_width=width,
+        value_width=value[3],
+        masked=masked,
+        biased=isinstance(bias, Shape),
+    )
+
+
+def _refuse_packed(*lengths: Argument) -> None:
+    if any(isinstance(part, Shape) for part in lengths):
+        raise FormulaError("packed sequences: their lengths are values of a tensor, not sizes")
+
+
+def _flash_cpu(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    _dropout, causal, bias = rest[:3]
+    return _heads_first(query, key, value, causal=causal, bias=bias)
+
+
+def _flash_cpu_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    _out, _logsumexp, _dropout, causal, bias = rest[:5]
+    return _heads_first(query, key, value, causal=causal, bias=bias)
+
+
+def _flash(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[1])
+
+
+def _flash_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[7])
+
+
+def _efficient(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[2], bias=bias)
+
+
+def _efficient_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[7], bias=rest[0])
+
+
+def _cudnn_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[10], bias=rest[4])
+
+
+def _overrideable(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[1], bias=bias)
+
+
+def _overrideable_backward(
+    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
+) -> Attention:
+    return _heads_first(query, key, value, causal=rest[9], bias=rest[0])
+
+
+def _cudnn_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
+    _refuse_packed(rest[0], rest[1])
+    return _heads_first(query, key, value, causal=rest[6], bias=bias)
+
+
+def _cudnn_direct_backward(
+    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
+) -> Attention:
+    if len(query) != 4:
+        _refuse_packed(rest[5], rest[6])
+    return _heads_first(query, key, value, causal=rest[10], bias=rest[4])
+
+
+def _flash_direct(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    """Windows are ``None`` or negative where open; FlashAttention aligns its masks at the bottom right."""
+    _refuse_packed(*rest[:2], *rest[10:])
+    left, right = _windows(rest[8:])
+    return _flash_windows(query, key, value, rest[5], left, right)
+
+
+def _flash_direct_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _flash_direct(query, key, value, *rest)
+
+
+def _flash_direct_quantized(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    _refuse_packed(*rest[:2], *rest[13:14])
+    left, right = _windows(rest[11:])
+    return _flash_windows(query, key, value, rest[5], left, right)
+
+
+def _flash_direct_backward(
+    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
+) -> Attention:
+    if len(query) != 4:
+        _refuse_packed(rest[2], rest[3])
+    left, right = _windows(rest[11:])
+    return _flash_windows(query, key, value, rest[7], left, right)
+
+
+def _windows(arguments: tuple[Argument, ...]) -> tuple[int | None, int | None]:
+    left, right = (side if isinstance(side, int) and side >= 0 else None for side in arguments[:2])
+    return left, right
+
+
+def _flash_windows(
+    query: Shape, key: Shape, value: Shape, causal: Argument, left: int | None, right: int | None
+) -> Attention:
+    queries, keys = query[1], key[1]
+    after = 0 if causal is True else right
+    closed = left is not None or after is not None
+    masked = masked_scores(queries, keys, left, after, keys - queries) if closed else 0
+    return _positions_first(query, key, value, masked)
+
+
+def _efficient_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
+    _refuse_packed(rest[0], rest[1], rest[8])
+    return _positions_first(query, key, value, _custom_mask(query, key, rest[5], rest[9]), bias)
+
+
+def _efficient_direct_backward(
+    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
+) -> Attention:
+    bias, _out, packed_queries, packed_keys = rest[:4]
+    _refuse_packed(packed_queries, packed_keys)
+    return _positions_first(query, key, value, _custom_mask(query, key, rest[10], rest[14]), bias)
+
+
+def _custom_mask(query: Shape, key: Shape, kind: Argument, window: Argument) -> int:
+    if kind not in (_TOP_LEFT, _BOTTOM_RIGHT):
+        return 0
+    queries, keys = query[1], key[1]
+    before = window - 1 if isinstance(window, int) and window > 0 else None
+    return masked_scores(queries, keys, before, 0, keys - queries if kind == _BOTTOM_RIGHT else 0)
+
+
+# What reads a kernel's arguments, for each kernel: forward, backward.
+_FORWARD: dict[str, Callable[..., Attention]] = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _flash_cpu,
+    "aten::_scaled_dot_product_flash_attention": _flash,
+    "aten::_scaled_dot_product_efficient_attention": _efficient,
+    "aten::_scaled_dot_product_cudnn_attention": _efficient,
+    "aten::_scaled_dot_product_fused_attention_overrideable": _overrideable,
+    "aten::_cudnn_attention_forward": _cudnn_direct,
+    "aten::_flash_attention_forward": _flash_direct,
+    "aten::_flash_attention_forward_no_dropout_inplace": _flash_direct_in_place,
+    "aten::_flash_attention_forward.quantized": _flash_direct_quantized,
+    "aten::_efficient_attention_forward": _efficient_direct,
+}
+_BACKWARD: dict[str, Callable[..., Attention]] = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _flash_cpu_backward,
+    "aten::_scaled_dot_product_flash_attention_backward": _flash_backward,
+    "aten::_scaled_dot_product_efficient_attention_backward": _efficient_backward,
+    "aten::_scaled_dot_product_cudnn_attention_backward": _cudnn_backward,
+    "aten::_scaled_dot_product_fused_attention_overrideable_backward": _overrideable_backward,
+    "aten::_cudnn_attention_backward": _cudnn_direct_backward,
+    "aten::_flash_attention_backward": _flash_direct_backward,
+    "aten::_efficient_attention_backward": _efficient_direct_backward,
+}
+
+
+def forward(*arguments: Argument, read: Callable[..., Attention]) -> Amount:
+    return read(*arguments).forward()
+
+
+def backward(*arguments: Argument, read: Callable[..., Attention]) -> Amount:
+    return read(*arguments).backward()
+
+
+def softmax(*arguments: Argument, read: Callable[..., Attention]) -> Amount:
+    return read(*arguments).softmax()
+
+
+def softmax_backward(*arguments: Argument, read: Callable[..., Attention]) -> Amount:
+    return read(*arguments).softmax_backward()
+
+
+for _op, _read in _FORWARD.items():
+    registry.formula(_op, family=Family.ATTENTION, source="2 products")(partial(forward, read=_read))
+    registry.beside(_op, family=Family.NORMALIZATION, source="softmax")(partial(softmax, read=_read))
+for _op, _read in _BACKWARD.items():
+    registry.formula(_op, family=Family.ATTENTION, source="4 products, 1 again")(
+        partial(backward, read=_read)
+    )
+    registry.beside(_op, family=Family.NORMALIZATION, source="softmax")(partial(softmax_backward, read=_read))
