@@ -1,0 +1,128 @@
+"""What a device said of itself, as text, with the reason beside everything that it did not say."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditor.errors import HardwareError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GPU = "gpu"
+CPU = "cpu"
+
+# Every field that a device may give; units are in the names, and each value is text.
+FIELDS = (
+    "name",
+    "uuid",
+    "serial",
+    "board_part_number",
+    "pci_device_id",  # "10de:2335": vendor, device
+    "pci_subsystem_id",  # "10de:18be"
+    "pci_bus_id",
+    "vbios",
+    "inforom",
+    "architecture",
+    "compute_capability",
+    "num_cores",
+    "max_sm_clock_mhz",
+    "max_memory_clock_mhz",
+    "memory_bytes",
+    "memory_bus_bits",
+    "driver",
+    "cuda_driver",
+    "nvml",
+    "mig_mode",  # "enabled", "disabled"
+    "mig_uuid",  # the slice that the process was given; everything else is the parent's
+    "mig_name",
+    "virtualization_mode",  # "none", "passthrough", "vgpu", "host vgpu", "host vsga"
+    "energy_mj",  # since the driver was loaded, when the device was asked
+    "selected_by",  # how the device came to be seen: an environment variable, or all there are
+    "no_gpu",  # why a CPU stands here: what was said when a GPU was looked for
+)
+_NOT_GIVEN = "not_given."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device: ``given`` holds fields by name, ``not_given`` the reason for each one asked for in vain."""
+
+    kind: str
+    given: Mapping[str, str]
+    not_given: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = (self.given.keys() | self.not_given.keys()) - set(FIELDS)
+        if self.kind not in (GPU, CPU) or unknown or self.given.keys() & self.not_given.keys():
+            raise HardwareError(f"not an identity: kind {self.kind!r}, unknown fields {sorted(unknown)}")
+
+    def to_mapping(self) -> dict[str, str]:
+        """As written down: ``kind``, the fields, and ``not_given.<field>`` for the reasons."""
+        reasons = {f"{_NOT_GIVEN}{name}": reason for name, reason in self.not_given.items()}
+        return {"kind": self.kind, **self.given, **reasons}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, str]) -> Device:
+        """What `to_mapping` wrote.
+
+        Raises: HardwareError: a field that no device has, or no kind.
+        """
+        reasons = {
+            name[len(_NOT_GIVEN) :]: text for name, text in mapping.items() if name.startswith(_NOT_GIVEN)
+        }
+        given = {
+            name: text for name, text in mapping.items() if name != "kind" and not name.startswith(_NOT_GIVEN)
+        }
+        return cls(kind=mapping.get("kind", ""), given=given, not_given=reasons)
+
+
+def cpu(no_gpu: str, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
+    """The processor of this machine, and why no GPU stands in its place."""
+    given = {"no_gpu": no_gpu}
+    not_given: dict[str, str] = {}
+    answers = {
+        "name": _cpu_name(cpuinfo),
+        "num_cores": _cores(),
+        "memory_bytes": _memory_bytes(),
+        "architecture": platform.machine() or None,
+    }
+    for name, answer in answers.items():
+        if answer is None:
+            not_given[name] = "the operating system does not say"
+        else:
+            given[name] = answer
+    return Device(kind=CPU, given=given, not_given=not_given)
+
+
+def _cpu_name(cpuinfo: Path) -> str | None:
+    """The model name; other architectures than x86 give parts of it under other names, or nothing."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or None
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(key.strip(), value.strip())
+    return next((found[key] for key in ("model name", "Model", "cpu model") if found.get(key)), None)
+
+
+def _cores() -> str | None:
+    try:
+        return str(len(os.sched_getaffinity(0)))
+    except (AttributeError, OSError):
+        count = os.cpu_count()
+        return None if count is None else str(count)
+
+
+def _memory_bytes() -> str | None:
+    try:
+        return str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,65 @@
+"""What one law's counter makes of a run: what counts, what is left out, what the record cannot decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.rules.model import Cell, Component, Counter, Line, Treatment
+from auditor.tally import Purpose
+
+if TYPE_CHECKING:
+    from auditor.operations import Amount, Bucket, Operations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The operations to which one line of a counter applied."""
+
+    line: Line
+    amount_ops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """A run under one counter. ``parts``: the lines that met any operations, in the counter's order."""
+
+    counted_ops: int
+    left_out_ops: int
+    undetermined_ops: int
+    parts: tuple[Part, ...]
+    earlier_missing: bool  # the run builds on earlier training that is not in the record
+
+
+def count(counter: Counter, operations: Operations) -> Count:
+    """Every executed operation by what the law does with it; the three amounts add up to the total."""
+    sums = [0] * len(counter.lines)
+    for bucket, amount in operations:
+        for component, amount_ops in _components(amount):
+            sums[_deciding(counter, bucket, component)] += amount_ops
+    parts = [Part(line=line, amount_ops=ops) for line, ops in zip(counter.lines, sums, strict=True) if ops]
+    by_treatment = {
+        treatment: sum(part.amount_ops for part in parts if part.line.treatment is treatment)
+        for treatment in Treatment
+    }
+    purposes = {bucket.purpose for bucket, amount in operations if any(amount)}
+    return Count(
+        counted_ops=by_treatment[Treatment.COUNTED],
+        left_out_ops=by_treatment[Treatment.LEFT_OUT],
+        undetermined_ops=by_treatment[Treatment.UNDETERMINED],
+        parts=tuple(parts),
+        earlier_missing=bool(purposes & counter.builds_on_earlier) and Purpose.PRE_TRAINING not in purposes,
+    )
+
+
+def _components(amount: Amount) -> tuple[tuple[Component, int], ...]:
+    return (
+        (Component.NEEDED, amount.algorithmic_ops - amount.skippable_ops),
+        (Component.SKIPPABLE, amount.skippable_ops),
+        (Component.REPEATED, amount.repeated_ops),
+    )
+
+
+def _deciding(counter: Counter, bucket: Bucket, component: Component) -> int:
+    cell = Cell(bucket.phase, bucket.family, bucket.purpose, component)
+    return next(number for number, line in enumerate(counter.lines) if line.covers(cell))

@@ -1,0 +1,242 @@
+"""Matching: by PCI id, subsystem and figures; never by a name; and undetermined where they do not agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.hardware import catalogue, nvml
+from auditor.hardware.catalogue import match
+from auditor.hardware.chips import PciId
+from auditor.hardware.identity import FIELDS, cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditor.hardware.catalogue import Catalogue
+
+    Fake = Callable[..., Any]
+
+GIB = 2**30
+SHIPPED = catalogue.load()
+
+H200 = {
+    "kind": "gpu",
+    "name": "NVIDIA H200",
+    "pci_device_id": "10de:2335",
+    "pci_subsystem_id": "10de:18be",
+    "board_part_number": "695-2G520-0280-000",
+    "compute_capability": "9.0",
+    "num_cores": "16896",
+    "memory_bytes": str(143771 * 2**20),
+    "memory_bus_bits": "6144",
+    "max_sm_clock_mhz": "1980",
+    "virtualization_mode": "none",
+    "mig_mode": "disabled",
+}
+
+
+def without(*names: str, **changes: str) -> dict[str, str]:
+    return {name: text for name, text in H200.items() if name not in names} | changes
+
+
+def ids(found: catalogue.Match) -> list[str]:
+    return [chip.id for chip in found.candidates]
+
+
+def test_an_h200_as_nvml_gives_it(fake: Fake, shipped: Catalogue) -> None:
+    fake("h200", "rtx4090")
+    chips = [match(device.to_mapping(), shipped).chip for device in nvml.devices({})[0]]
+    assert [chip.id for chip in chips if chip] == ["h200-sxm", "rtx-4090"]
+
+
+def test_the_basis_says_what_agrees(shipped: Catalogue) -> None:
+    found = match(H200, shipped)
+    assert found.chip is not None
+    assert found.chip.id == "h200-sxm"
+    for words in ("10de:2335", "10de:18be", "cores", "memory", "compute capability", "board part"):
+        assert words in found.basis
+
+
+@pytest.mark.parametrize("missing", sorted(set(H200) - {"kind", "pci_device_id"}))
+def test_one_field_less_still_matches(shipped: Catalogue, missing: str) -> None:
+    found = match(without(missing), shipped)
+    assert found.chip is not None
+    assert found.chip.id == "h200-sxm"
+
+
+def test_a_processor_is_undetermined_and_never_a_default(shipped: Catalogue) -> None:
+    found = match(cpu("no NVML device: driver not loaded").to_mapping(), shipped)
+    assert (found.chip, found.candidates) == (None, ())
+    assert found.basis == "undetermined: no NVML device (driver not loaded)"
+    assert match({}, shipped).basis == "undetermined: no NVML device (no NVML device)"
+
+
+def test_a_virtual_gpu_is_undetermined(shipped: Catalogue) -> None:
+    found = match(without(virtualization_mode="vgpu"), shipped)
+    assert found.chip is None
+    assert "virtual GPU" in found.basis
+
+
+def test_passthrough_is_the_device_itself(shipped: Catalogue) -> None:
+    assert match(without(virtualization_mode="passthrough"), shipped).chip is not None
+
+
+def test_a_slice_is_judged_as_the_whole(shipped: Catalogue) -> None:
+    found = match(
+        without("num_cores", mig_mode="enabled", mig_uuid="MIG-1", name="NVIDIA H200 MIG 1g.18gb"), shipped
+    )
+    assert found.chip is not None
+    assert "whole circuit" in found.basis
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"memory_bytes": str(80 * GIB)}, "memory"),
+        ({"memory_bytes": str(148 * GIB)}, "memory"),
+        ({"num_cores": "9984"}, "cores 9984, not 16896"),
+        ({"compute_capability": "8.9"}, "compute capability 8.9, not 9.0"),
+        ({"memory_bus_bits": "5120"}, "memory bus"),
+        ({"name": "NVIDIA H20"}, "the name 'NVIDIA H20', which is the H20 96GB's"),
+        ({"memory_bytes": "a lot"}, "memory"),
+    ],
+)
+def test_views_that_contradict_the_pci_id_leave_it_undetermined(
+    shipped: Catalogue, changes: dict[str, str], words: str
+) -> None:
+    found = match(without(**changes), shipped)
+    assert found.chip is None
+    assert "h200-sxm" in ids(found)
+    assert words in found.basis
+
+
+@pytest.mark.parametrize("name", ["NVIDIA L20X", "NVIDIA A100-PCIE-80GB", "", "H200"])
+def test_a_name_that_nobody_knows_is_told_and_does_not_decide(shipped: Catalogue, name: str) -> None:
+    found = match(without(name=name), shipped)
+    assert found.chip is not None
+    assert found.chip.id == "h200-sxm"
+    assert (repr(name) in found.basis) == bool(name)
+
+
+def test_a_masked_part_is_found_by_its_silicon_and_not_by_its_name(shipped: Catalogue) -> None:
+    # Seen: "NVIDIA L20X", compute capability 9.0, 132 processors, 143,771 MiB. An L20 is a class below.
+    found = match(without("board_part_number", name="NVIDIA L20X", pci_device_id="10de:ffff"), shipped)
+    assert found.chip is None
+    assert "h200-sxm" in ids(found)
+    assert "l20" not in ids(found)
+    assert "not in the catalogue" in found.basis
+
+
+def test_without_a_pci_id_there_are_candidates_and_no_chip(shipped: Catalogue) -> None:
+    found = match(without("pci_device_id", "pci_subsystem_id"), shipped)
+    assert found.chip is None
+    assert set(ids(found)) >= {"h200-sxm", "h200-nvl"}
+    nothing = match({"kind": "gpu", "name": "NVIDIA H200"}, shipped)
+    assert (nothing.chip, nothing.candidates) == (None, ())
+
+
+def test_parts_that_share_a_pci_id_are_told_apart_by_the_board_only(shipped: Catalogue) -> None:
+    a2 = {
+        "kind": "gpu",
+        "pci_device_id": "10de:25b6",
+        "compute_capability": "8.6",
+        "num_cores": "1280",
+        "memory_bytes": str(15 * GIB),
+    }
+    for subsystem, chip_id in (("10de:157e", "a2"), ("10de:14a9", "a16")):
+        found = match({**a2, "pci_subsystem_id": subsystem}, shipped)
+        assert found.chip is not None
+        assert found.chip.id == chip_id
+    for unlisted in ({}, {"pci_subsystem_id": "1028:9999"}):
+        found = match({**a2, **unlisted}, shipped)
+        assert found.chip is None
+        assert set(ids(found)) == {"a2", "a16"}
+        assert "2 parts share" in found.basis
+
+
+def test_an_unlisted_board_needs_figures_that_agree(shipped: Catalogue) -> None:
+    bare = {"kind": "gpu", "pci_device_id": "10de:2335", "pci_subsystem_id": "1028:0001"}
+    assert match(bare, shipped).chip is None
+    assert match({**bare, "compute_capability": "9.0"}, shipped).chip is None
+    found = match({**bare, "compute_capability": "9.0", "num_cores": "16896"}, shipped)
+    assert found.chip is not None
+    assert "which is not in the catalogue" in found.basis
+
+
+def test_a_listed_board_comes_before_a_part_that_takes_all_boards(shipped: Catalogue) -> None:
+    listed, all_boards = (
+        replace(next(one for one in shipped.chips if one.id == chip_id), device_names=(), pci=pci)
+        for chip_id, pci in (
+            ("h200-sxm", (PciId(device="10de:2335", subsystems=("10de:18be",)),)),
+            ("h200-nvl", (PciId(device="10de:2335", subsystems=()),)),
+        )
+    )
+    both = replace(shipped, chips=(all_boards, listed))
+    assert match(H200, both).chip is listed
+    assert match(without(pci_subsystem_id="1028:0001"), both).chip is all_boards
+
+
+def test_a_board_of_any_vendor_is_listed_by_its_model(shipped: Catalogue) -> None:
+    for vendor in ("10de", "103c"):
+        found = match(
+            {"kind": "gpu", "pci_device_id": "10de:2bb1", "pci_subsystem_id": f"{vendor}:204b"}, shipped
+        )
+        assert found.chip is not None
+        assert found.chip.id == "rtxpro6000-ws"
+
+
+@pytest.mark.parametrize(
+    ("chip_id", "mib"),
+    [
+        ("h200-sxm", 143771),
+        ("h100-sxm5-80gb", 81559),
+        ("a100-sxm4-40gb", 40536),
+        ("a100-sxm4-80gb", 81920),
+        ("t4", 15360),
+        ("l4", 23034),
+        ("rtx-4090", 24564),
+        ("h20", 97871),
+        ("b300-sxm6", 275 * 1024),  # drivers report 268 to 275 GB for the nominal 270
+    ],
+)
+def test_memory_as_drivers_report_it_fits_the_nominal_size(
+    shipped: Catalogue, chip_id: str, mib: int
+) -> None:
+    chip = next(one for one in shipped.chips if one.id == chip_id)
+    pci = chip.pci[0]
+    subsystem = {"pci_subsystem_id": pci.subsystems[0]} if pci.subsystems else {}
+    identity = {"kind": "gpu", "pci_device_id": pci.device, "memory_bytes": str(mib * 2**20), **subsystem}
+    assert match(identity, shipped).chip is chip
+
+
+def test_every_shipped_chip_with_a_pci_id_is_found_by_its_own_figures(shipped: Catalogue) -> None:
+    for chip in shipped.chips:
+        for pci in chip.pci:
+            for subsystem in pci.subsystems or ("1043:0001",):
+                identity = {
+                    "kind": "gpu",
+                    "pci_device_id": pci.device,
+                    "pci_subsystem_id": subsystem.replace("*", "10de"),
+                }
+                identity |= {"name": chip.device_names[0]} if chip.device_names else {}
+                identity |= {"compute_capability": chip.compute_capability} if chip.compute_capability else {}
+                identity |= {"num_cores": str(chip.num_cores)} if chip.num_cores else {}
+                assert match(identity, shipped).chip is chip, identity
+
+
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([*H200.values(), "", "x"]) | st.text(max_size=8))
+)
+def test_no_identity_raises_and_a_match_never_contradicts_itself(fields: dict[str, str]) -> None:
+    found = match({"kind": "gpu", **fields}, SHIPPED)
+    assert found.basis
+    if found.chip is not None:
+        assert found.candidates == (found.chip,)
+        assert fields["pci_device_id"] in {pci.device for pci in found.chip.pci}
+    else:
+        assert found.basis.startswith("undetermined: ")
