@@ -67,6 +67,8 @@ def share(part: int, whole: int) -> str:
     if whole == 0:
         return "–"
     percent = Decimal(part) * 100 / Decimal(whole)
+    if part != whole and percent > Decimal("99.9999"):
+        return "> 99.9999 %"
     if percent == 0 or percent == 100 or Decimal("0.05") <= percent <= Decimal("99.95"):
         return f"{percent:.1f} %"
     return f"{percent:.2e} %".replace("e-0", "e-").replace("e+0", "e") if percent < 1 else f"{percent:.4f} %"

@@ -1,0 +1,207 @@
+"""The numbers of a report, worked out once; terminal, JSON and HTML only draw them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.report import devices
+from auditor.report.course import Course, course
+from auditor.report.opinions import Opinion, gather
+from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.rules.verdict import Finding, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from auditor.hardware.catalogue import Catalogue
+    from auditor.ledger.reading import Reading
+    from auditor.operations import Operations
+    from auditor.report.devices import Hardware, HardwareGroup
+    from auditor.rules.model import RuleSet
+
+# Verdicts under which the record says all that was counted.
+_WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What was run and when; ``ended`` and ``exit_code`` are None where nothing says so."""
+
+    id: str
+    model: str
+    purpose: str
+    command: tuple[str, ...]
+    started: str
+    ended: str | None
+    steps: int
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """How far the record can be relied on."""
+
+    verdict: str
+    words: str
+    reasons: tuple[str, ...]
+    records: int
+    ranks_expected: int
+    ranks_seen: int
+    head: str
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the numbers can be used at all."""
+        return self.verdict not in UNTRUSTED_VERDICTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Something the auditor could not see or do, as often as it was noted."""
+
+    cause: str
+    message: str
+    lower_bound: bool
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A day on which a rule's standing changed, and to what."""
+
+    since: date
+    standing: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that a report says."""
+
+    generated: str
+    as_of: date
+    run: Run
+    ledger: Ledger
+    operations: Operations
+    complete: bool  # nothing is known to be missing; otherwise every amount is a floor
+    unpriced: tuple[tuple[str, int], ...]  # most calls first
+    gaps: tuple[Gap, ...]
+    second_opinion: Opinion | None
+    hardware: tuple[Hardware, ...]
+    hardware_groups: tuple[HardwareGroup, ...]
+    rules: tuple[Finding, ...]
+    names: Mapping[
+        str, str
+    ]  # by rule id: the beginning of its title, as far as that tells it from the others
+    histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
+    reached: tuple[Finding, ...]
+    nearest: Finding | None  # of those not reached, the line that the count is nearest to
+    course: Course
+    digests: Mapping[str, str]
+
+
+def build(
+    reading: Reading,
+    ruleset: RuleSet,
+    catalogue: Catalogue,
+    *,
+    as_of: date,
+    generated: str,
+    facts: Mapping[str, object] | None = None,
+) -> View:
+    """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
+
+    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them.
+    """
+    ledger = _ledger(reading)
+    complete = reading.operations.complete and ledger.verdict in _WHOLE
+    rules = tuple(evaluate(ruleset, reading.operations, as_of=as_of, facts=facts, lower_bound=not complete))
+    hardware = _hardware(reading, ruleset, catalogue, as_of)
+    return View(
+        generated=generated,
+        as_of=as_of,
+        run=_run(reading),
+        ledger=ledger,
+        operations=reading.operations,
+        complete=complete,
+        unpriced=tuple(sorted(reading.operations.unpriced.items(), key=lambda item: (-item[1], item[0]))),
+        gaps=_gaps(reading),
+        second_opinion=gather(reading.second_opinions),
+        hardware=hardware,
+        hardware_groups=devices.group(hardware),
+        rules=rules,
+        names=_names(rules),
+        histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},
+        reached=tuple(finding for finding in rules if finding.verdict == "reached"),
+        nearest=max(
+            (finding for finding in rules if finding.verdict != "reached"),
+            key=lambda finding: finding.fraction,
+            default=None,
+        ),
+        course=course(reading.segments, reading.steps),
+        digests={"rules": ruleset.digest, "catalogue": catalogue.digest},
+    )
+
+
+def _run(reading: Reading) -> Run:
+    return Run(
+        id=reading.run_id,
+        model=reading.model,
+        purpose=reading.purpose,
+        command=tuple(reading.command),
+        started=reading.started,
+        ended=reading.ended or None,
+        steps=reading.steps,
+        exit_code=reading.exit.code if reading.exit else None,
+    )
+
+
+def _ledger(reading: Reading) -> Ledger:
+    return Ledger(
+        verdict=str(reading.verdict),
+        words=LEDGER_WORDS[str(reading.verdict)],
+        reasons=tuple(reading.reasons),
+        records=reading.records,
+        ranks_expected=reading.ranks_expected,
+        ranks_seen=reading.ranks_seen,
+        head=reading.head,
+    )
+
+
+def _gaps(reading: Reading) -> tuple[Gap, ...]:
+    times: dict[tuple[str, str, bool], int] = {}
+    for gap in reading.gaps:
+        key = (gap.cause, gap.message, gap.lower_bound)
+        times[key] = times.get(key, 0) + 1
+    return tuple(
+        Gap(cause=cause, message=message, lower_bound=lower_bound, times=number)
+        for (cause, message, lower_bound), number in times.items()
+    )
+
+
+def _hardware(reading: Reading, ruleset: RuleSet, catalogue: Catalogue, as_of: date) -> tuple[Hardware, ...]:
+    return tuple(
+        devices.describe(rank, identity, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
+        for rank, identities in sorted(reading.devices.items())
+        for identity in identities
+    )
+
+
+def _names(rules: Sequence[Finding]) -> dict[str, str]:
+    """Titles up to their first comma; whole where two would be the same."""
+    short = {finding.id: finding.title.partition(",")[0] for finding in rules}
+    times = Counter(short.values())
+    return {
+        finding.id: short[finding.id] if times[short[finding.id]] == 1 else finding.title for finding in rules
+    }
+
+
+def _history(ruleset: RuleSet, rule_id: str, as_of: date) -> tuple[Event, ...]:
+    return tuple(
+        Event(since=status.since, standing=str(status.standing), note=status.note)
+        for status in ruleset.find(rule_id).history
+        if status.since <= as_of
+    )
