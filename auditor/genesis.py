@@ -71,8 +71,8 @@ def _versions() -> dict[str, str]:
 def _digests(settings: Settings) -> dict[str, str]:
     return {
         "formulas": TABLE.digest,
-        "rules": rules.load().digest,
-        "catalogue": hardware.load().digest,
+        "rules": rules.digest(),
+        "catalogue": hardware.digest(),
         "configuration": settings.digest,
     }
 

@@ -19,6 +19,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -67,10 +68,10 @@ class Call:
 class Analysis:
     """A static count under way in a copy of the process."""
 
-    def __init__(self, source: int, limit_s: float) -> None:
+    def __init__(self, source: int, limit_s: float, started_s: float) -> None:
         self._source = source
         self._limit_s = limit_s
-        self._started_s = time.monotonic()
+        self._started_s = started_s  # before the copy's own clock began
         self._received = b""
         self._outcome: StaticCount | str | None = None
 
@@ -164,6 +165,7 @@ def begin(call: Call, limit_s: float) -> Analysis:
 
     Raises: OSError: no process or pipe can be had.
     """
+    started_s = time.monotonic()
     source, sink = os.pipe()
     with contextlib.suppress(
         OSError
@@ -177,7 +179,7 @@ def begin(call: Call, limit_s: float) -> Analysis:
     finally:
         os.close(sink)
     os.set_blocking(source, False)
-    return Analysis(source, limit_s)
+    return Analysis(source, limit_s, started_s)
 
 
 def _fork(work: Callable[[], None]) -> None:
@@ -245,6 +247,8 @@ def _limit(limit_s: float) -> None:
     os.nice(19)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    sys.dont_write_bytecode = True
+    tempfile.tempdir = tempfile.tempdir or "/tmp"  # noqa: S108 - looking for a better one would write a file
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(kind, (0, resource.getrlimit(kind)[1]))
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
@@ -271,7 +275,7 @@ def _analyse(call: Call, kept: list[Any]) -> StaticCount:
     args, kwargs = _on_host(call, kept)
     random.setstate(call.random_state)
     torch.set_rng_state(call.torch_state)
-    import fvcore.nn.jit_analysis  # noqa: F401, PLC0415 - while files may still be written beside it
+    import fvcore.nn.jit_analysis  # noqa: F401, PLC0415 - before files are kept shut
 
     sys.addaudithook(_refuse)
     with _disable_current_modes():

@@ -287,7 +287,8 @@ class _Mode(TorchDispatchMode):
 
 
 def _all_plain(types: Any) -> bool:
-    return all(kind is torch.Tensor or kind is torch.nn.Parameter for kind in types)
+    """Whether none of the types unpacks itself, as a tensor subclass with a dispatch of its own does."""
+    return all(kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ for kind in types)
 
 
 def _any_traced(types: Any) -> bool:

@@ -79,7 +79,7 @@ class Watcher:
         snapshot: Callable[[], Tally],
         *,
         limit_s: float = LIMIT_S,
-        most_signatures: int = 3,
+        most_signatures: int = 2,
         most_calls: int = 50,
         most_steps: int = 3,
     ) -> None:
@@ -185,11 +185,11 @@ class Watcher:
             return
         try:
             if self._is_outermost(module):
-                hook = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+                before = self._snapshot()
                 self._seen = _Seen(
                     module=module,
-                    hook=hook,
-                    before=self._snapshot(),
+                    hook=module.register_forward_hook(self._after, with_kwargs=True, always_call=True),
+                    before=before,
                     random_state=random.getstate(),
                     torch_state=torch.get_rng_state(),
                 )
@@ -322,7 +322,14 @@ def _objection(model: Any) -> str:
 def _compiled_modules() -> list[Any] | None:
     """The modules that torch.compile has wrapped; None where nothing was compiled in this process."""
     compiler = sys.modules.get("torch._dynamo.eval_frame")
-    backends = getattr(compiler, "cached_backends", {})  # those that switch compilation off are not callable
-    if compiler is None or not any(map(callable, backends.values())):
+    if compiler is None or not _has_compiled():
         return None
     return [thing for thing in gc.get_objects() if type(thing) is compiler.OptimizedModule]
+
+
+def _has_compiled() -> bool:
+    """Whether torch.compile was asked for, or has already compiled something."""
+    compiler, utils = sys.modules.get("torch._dynamo.eval_frame"), sys.modules.get("torch._dynamo.utils")
+    backends = getattr(compiler, "cached_backends", {})  # those that switch compilation off are not callable
+    frames = getattr(utils, "counters", {}).get("frames", {})
+    return any(map(callable, backends.values())) or any(frames.values())

@@ -6,6 +6,7 @@ import os
 import weakref
 from multiprocessing import util
 
+from auditor.counting.aside import forking
 from auditor.session import Session
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -23,18 +24,23 @@ def follow(session: Session) -> None:
 
 
 def _before_fork() -> None:
-    for session in list(_sessions):
+    for session in _audited():
         session.before_fork()
 
 
 def _after_in_parent() -> None:
-    for session in list(_sessions):
+    for session in _audited():
         session.after_fork_in_parent()
 
 
 def _after_in_child() -> None:
-    for session in list(_sessions):
+    for session in _audited():
         session.after_fork()
+
+
+def _audited() -> list[Session]:
+    """The sessions; none where it is our own second opinion that forks, which must count nothing."""
+    return [] if forking() else list(_sessions)
 
 
 def _finish_with_the_process(session: Session) -> None:

@@ -143,6 +143,12 @@ def test_a_tensor_subclass_is_counted_by_what_it_runs(a, b):
     assert products(counted) == PRODUCT
 
 
+def test_lazy_modules_and_parameters_are_plain(a):
+    with auditor.count() as counted:
+        nn.Sequential(nn.LazyLinear(16), nn.ReLU())(a)
+    assert products(counted) == PRODUCT
+
+
 def test_functorch_transforms_are_counted_by_what_they_run(a):
     stack = torch.randn(5, 8, 16)
     with auditor.count() as counted:
