@@ -4,9 +4,11 @@ A segment is one file of JSON lines, written by one process for itself. Each lin
 
     {"record":<canonical bytes of a Record>,"hash":"<64 hex>","signature":"<128 hex>"}
 
-``hash`` is SHA-256 over a domain prefix and the canonical bytes as they stand in the file; ``signature`` (Ed25519 over a
-domain prefix and the hash) stands on records that close something: genesis, interval, gap, seal. A record names the hash
-of the one before, so a signature covers everything up to its own line. How lines are framed and checked is `ledger`'s.
+``hash`` is SHA-256 over a domain prefix and the canonical bytes as they stand in the file; ``signature``
+(Ed25519 over a domain prefix and the hash) stands on the kinds in `SIGNED_KINDS`. A record's ``prev`` is the
+*head* after the line before: SHA-256 over a domain prefix, that line's hash and its signature if it has one.
+So one signature vouches for every byte before it, earlier signatures included. How lines are framed and
+checked is `ledger`'s.
 
 Amounts of operations are decimal strings. Unknown fields are refused: a newer schema has a newer name.
 """
@@ -15,17 +17,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from auditor.errors import LedgerInvalid, SchemaFromFuture
 
 LEDGER_SCHEMA = "auditor.ledger/1"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,9 @@ class Genesis:
     schema: str
     run_id: str
     nonce: str  # random, so that two segments never begin alike
-    role: str  # "rank": a training process; "process": another Python process; "launcher": `auditor run` itself
+    role: (
+        str  # "rank": a training process; "process": another Python process; "launcher": `auditor run` itself
+    )
     rank: int
     attempt: int  # restarts of the same run count up from 0
     expected_ranks: int
@@ -54,7 +56,7 @@ class Genesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signatures:
-    """Operators seen for the first time; tallies refer to them by number: the first has the number ``first``."""
+    """Operators seen for the first time; tallies refer to them by number, the first of them is ``first``."""
 
     kind: ClassVar[str] = "signatures"
     first: int
@@ -72,10 +74,12 @@ class TallyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """What was counted since the interval before: which steps, which tallies how often, and what that comes to."""
+    """What was counted since the interval before: steps, tallies and how often, and what that comes to."""
 
     kind: ClassVar[str] = "interval"
-    first_step: int  # the steps that ended in this interval are first_step .. first_step + steps - 1, counted from 1
+    first_step: (
+        int  # the steps that ended in this interval are first_step .. first_step + steps - 1, counted from 1
+    )
     steps: int
     elapsed_us: int  # since the process was attached, on the monotonic clock, at the end of the interval
     tallies: tuple[tuple[str, int], ...]  # (digest, times)
@@ -171,20 +175,25 @@ class Record:
     """One record: its place in the chain, when it was written (UTC, for information) and what it says."""
 
     seq: int
-    prev: str  # hash of the record before; 64 zeros at the first
+    prev: str  # head after the line before; 64 zeros at the first
     time: str  # "2026-11-22T21:40:00.123456Z"
     body: Body
 
     def canonical(self) -> bytes:
         """The bytes that are written and hashed."""
-        plain = {
-            "body": dataclasses.asdict(self.body),
-            "kind": self.body.kind,
-            "prev": self.prev,
-            "seq": self.seq,
-            "time": self.time,
-        }
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        body = {name: getattr(self.body, name) for name in _fields(type(self.body))}
+        return _encode(
+            {"body": body, "kind": self.body.kind, "prev": self.prev, "seq": self.seq, "time": self.time}
+        )
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=dict)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_LARGEST_INT = 2**63
+
+
+def _encode(plain: Mapping[str, object]) -> bytes:
+    return _ENCODER.encode(plain).encode()
 
 
 def read_record(data: bytes) -> Record:
@@ -198,56 +207,116 @@ def read_record(data: bytes) -> Record:
         raise LedgerInvalid(f"a record is not JSON: {error}") from error
     if not isinstance(plain, dict) or plain.keys() != {"body", "kind", "prev", "seq", "time"}:
         raise LedgerInvalid("a record must have exactly the fields body, kind, prev, seq and time")
-    return Record(
-        seq=_checked(plain["seq"], int, "seq"),
-        prev=_checked(plain["prev"], str, "prev"),
-        time=_checked(plain["time"], str, "time"),
+    record = Record(
+        seq=_read_int(plain["seq"], "seq"),
+        prev=_read_str(plain["prev"], "prev"),
+        time=_read_str(plain["time"], "time"),
         body=_read_body(plain["kind"], plain["body"]),
     )
+    if not _TIME.fullmatch(record.time):
+        raise LedgerInvalid(f"time: expected YYYY-MM-DDTHH:MM:SS.ffffffZ, got {record.time[:40]!r}")
+    if _encode(plain) != data:
+        raise LedgerInvalid("a record is not written in the canonical form, so it could be read in two ways")
+    return record
 
 
 def _read_body(kind: object, plain: object) -> Body:
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None or not isinstance(plain, dict):
-        raise LedgerInvalid(f"unknown kind of record: {kind!r}")
+        raise LedgerInvalid(f"unknown kind of record: {str(kind)[:40]!r}")
     if cls is Genesis and plain.get("schema") != LEDGER_SCHEMA:
         schema = plain.get("schema")
         if isinstance(schema, str) and schema.startswith("auditor.ledger/"):
-            raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}")
+            raise SchemaFromFuture(
+                f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}"
+            )
         raise LedgerInvalid(f"not a ledger's schema: {schema!r}")
-    hints = _hints(cls)
-    if plain.keys() != hints.keys():
-        raise LedgerInvalid(f"a record of kind {kind!r} has the wrong fields: {sorted(plain.keys() ^ hints.keys())}")
-    body: Body = cls(**{name: _checked(plain[name], hint, f"{kind}.{name}") for name, hint in hints.items()})
+    readers = _fields(cls)
+    if plain.keys() != readers.keys():
+        wrong = ", ".join(sorted(plain.keys() ^ readers.keys()))[:200]
+        raise LedgerInvalid(f"a record of kind {kind!r} has fields missing or unknown: {wrong}")
+    body: Body = cls(**{name: read(plain[name], f"{kind}.{name}") for name, read in readers.items()})
     return body
 
 
-_HINTS: dict[type[Any], dict[str, Any]] = {}
+# A reader takes a JSON value and its name; it answers with the value as the field's type, lists as tuples.
+_Reader = Callable[[Any, str], Any]
+_READERS: dict[type[Any], dict[str, _Reader]] = {}
 
 
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    if cls not in _HINTS:
+def _fields(cls: type[Any]) -> dict[str, _Reader]:
+    """The fields of a body in the order of its class, each with its reader."""
+    if cls not in _READERS:
         hints = typing.get_type_hints(cls)
-        _HINTS[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    return _HINTS[cls]
+        _READERS[cls] = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
+    return _READERS[cls]
 
 
-def _checked(value: Any, hint: Any, name: str) -> Any:
-    """``value`` as the type that ``hint`` names, lists as tuples; bool is not int.
-
-    Raises: LedgerInvalid: it is of another type.
-    """
-    origin = typing.get_origin(hint)
+def _reader(hint: Any) -> _Reader:
+    """The reader for a type; built once per field, because a ledger has millions of values."""
+    if hint in _SCALARS:
+        return _SCALARS[hint]
     parts = typing.get_args(hint)
-    if origin is tuple and isinstance(value, list):
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return tuple(_checked(part, parts[0], name) for part in value)
-        if len(parts) == len(value):
-            return tuple(_checked(part, inner, name) for part, inner in zip(value, parts, strict=True))
-    elif origin is Mapping and isinstance(value, dict):
-        return {key: _checked(part, parts[1], f"{name}.{key}") for key, part in value.items()}
-    elif origin in (typing.Union, types.UnionType) and value is None:
-        return None
-    elif type(value) is hint:
+    if typing.get_origin(hint) is Mapping:
+        return _mapping_reader(_reader(parts[1]))
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        return _read_texts if parts[0] is str else _list_reader(_reader(parts[0]))
+    return _row_reader(tuple(map(_reader, parts)))
+
+
+def _read_int(value: Any, name: str) -> int:
+    if type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT:
         return value
-    raise LedgerInvalid(f"{name}: expected {hint}, got {type(value).__name__}")
+    raise LedgerInvalid(f"{name}: expected a whole number of 64 bits, got {_shown(value)}")
+
+
+def _read_str(value: Any, name: str) -> str:
+    if type(value) is str:
+        return value
+    raise LedgerInvalid(f"{name}: expected text, got {_shown(value)}")
+
+
+def _read_bool(value: Any, name: str) -> bool:
+    if type(value) is bool:
+        return value
+    raise LedgerInvalid(f"{name}: expected true or false, got {_shown(value)}")
+
+
+def _read_texts(value: Any, name: str) -> tuple[str, ...]:
+    if type(value) is list and set(map(type, value)) <= {str}:
+        return tuple(value)
+    raise LedgerInvalid(f"{name}: expected a list of texts, got {_shown(value)}")
+
+
+_SCALARS: dict[Any, _Reader] = {int: _read_int, str: _read_str, bool: _read_bool}
+
+
+def _list_reader(part: _Reader) -> _Reader:
+    def read(value: Any, name: str) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise LedgerInvalid(f"{name}: expected a list, got {_shown(value)}")
+        return tuple([part(inner, name) for inner in value])
+
+    return read
+
+
+def _row_reader(parts: tuple[_Reader, ...]) -> _Reader:
+    def read(value: Any, name: str) -> tuple[Any, ...]:
+        if type(value) is not list or len(value) != len(parts):
+            raise LedgerInvalid(f"{name}: expected a list of {len(parts)} values, got {_shown(value)}")
+        return tuple([part(inner, name) for part, inner in zip(parts, value, strict=True)])
+
+    return read
+
+
+def _mapping_reader(part: _Reader) -> _Reader:
+    def read(value: Any, name: str) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise LedgerInvalid(f"{name}: expected a mapping, got {_shown(value)}")
+        return {key: part(inner, f"{name}.{key}") for key, inner in value.items()}
+
+    return read
+
+
+def _shown(value: Any) -> str:
+    return type(value).__name__ if isinstance(value, (dict, list)) else repr(value)[:40]

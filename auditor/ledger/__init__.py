@@ -1,0 +1,41 @@
+"""What was recorded: a directory of chained, signed segments that outlive the processes that wrote them.
+
+::
+
+    DIR/segments/rank-00000.attempt-000.jsonl                    one file per training process and attempt
+                 rank-00000.attempt-000.pid-1234-9f3a61c0.jsonl  another Python process under that rank
+                 launcher.attempt-000.jsonl                      the command that started them
+    DIR/cut/                                                     tails cut at a recovery, kept as they were
+
+`keys` holds the signing key, `chain` the framing (bytes in, facts out), `segment` the one writer of a file,
+`book` what a counting process writes into it, `recovery` the start after a crash. `inspection` reads one
+segment and `contents` checks what it says; `reading` gives the verdict on a directory, in `findings`' words.
+"""
+
+from auditor.ledger.book import SegmentBook
+from auditor.ledger.findings import Verdict
+from auditor.ledger.keys import SigningKey, load_or_create, read_public_key
+from auditor.ledger.places import next_attempt, segment_paths
+from auditor.ledger.reading import Point, Reading, Recount, SegmentReading, read_ledger
+from auditor.ledger.recovery import first_genesis, recover, run_id_of
+from auditor.ledger.segment import Head, SegmentWriter
+
+__all__ = [
+    "Head",
+    "Point",
+    "Reading",
+    "Recount",
+    "SegmentBook",
+    "SegmentReading",
+    "SegmentWriter",
+    "SigningKey",
+    "Verdict",
+    "first_genesis",
+    "load_or_create",
+    "next_attempt",
+    "read_ledger",
+    "read_public_key",
+    "recover",
+    "run_id_of",
+    "segment_paths",
+]

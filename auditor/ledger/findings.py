@@ -1,0 +1,206 @@
+"""What is to be said of a ledger, in plain words, and what each thing makes of the verdict."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from auditor.ledger.places import segment_name
+from auditor.operations import Operations, add_up
+from auditor.units import scientific
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from auditor.ledger.inspection import SegmentReading, Unreadable
+
+_MOST_ALIKE = 20  # findings of one kind that are listed one by one
+_MOST_NAMED = 5
+
+
+class Verdict(StrEnum):
+    """What a ledger is worth; the worst that holds is the verdict."""
+
+    INVALID = "INVALID"  # a hash, a signature or an amount is false
+    DIVERGED = "DIVERGED"  # contradicts a head that is held elsewhere
+    INCOMPLETE = "INCOMPLETE"  # ranks, time or operators are missing; the total is a floor
+    UNANCHORED = "UNANCHORED"  # whole and self-signed
+    WITNESSED = "WITNESSED"  # whole, and agrees with heads that are held elsewhere
+
+
+class Finding(NamedTuple):
+    """One thing to be said; the verdict is at best ``verdict``."""
+
+    verdict: Verdict
+    text: str
+
+
+UNANCHORED = Finding(
+    Verdict.UNANCHORED,
+    "Whole and self-signed. Nobody outside holds its head, so a rewrite with the same key would not show.",
+)
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """The verdict that these findings come to."""
+    order = list(Verdict)
+    return min((finding.verdict for finding in findings), key=order.index, default=Verdict.WITNESSED)
+
+
+def sorted_by_weight(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first, otherwise as they came."""
+    order = list(Verdict)
+    return sorted(findings, key=lambda finding: order.index(finding.verdict))
+
+
+def of_segments(segments: Sequence[SegmentReading]) -> Iterator[Finding]:
+    """What is wrong inside of segments."""
+    for check in (_damage, _tail, _end, _name):
+        yield from _capped(check, segments)
+    yield from _gaps(segments)
+
+
+def _capped(
+    check: Callable[[SegmentReading], Finding | None], segments: Sequence[SegmentReading]
+) -> Iterator[Finding]:
+    found = [finding for finding in map(check, segments) if finding]
+    yield from found[:_MOST_ALIKE]
+    if len(found) > _MOST_ALIKE:
+        yield found[-1]._replace(text=f"The same holds for {len(found) - _MOST_ALIKE} more segments.")
+
+
+def _damage(segment: SegmentReading) -> Finding | None:
+    if not segment.broken:
+        return None
+    text = f"{segment.name}: {segment.broken}. What it says before that is counted, what follows is not."
+    return Finding(Verdict.INVALID, text)
+
+
+def _tail(segment: SegmentReading) -> Finding | None:
+    if not segment.torn_bytes:
+        return None
+    text = f"{segment.name}: its last {segment.torn_bytes} bytes are a record that was never finished."
+    return Finding(Verdict.INCOMPLETE, text)
+
+
+def _end(segment: SegmentReading) -> Finding | None:
+    if segment.sealed or segment.broken:
+        return None
+    if segment.live:
+        text = f"{segment.name} is still being written."
+    else:
+        text = (
+            f"{segment.name} was never closed: its process was killed, or the power was lost. "
+            f"What it did after {segment.ended} is not counted."
+        )
+    return Finding(Verdict.INCOMPLETE, text)
+
+
+def _name(segment: SegmentReading) -> Finding | None:
+    if segment.name == segment_name(segment.genesis):
+        return None
+    text = f"{segment.name}: by its first record it is {segment_name(segment.genesis)}: the file was renamed."
+    return Finding(Verdict.INVALID, text)
+
+
+def _gaps(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
+    times = Counter(gap.message for segment in segments for gap in segment.gaps if gap.lower_bound)
+    for message, number in itertools.islice(times.items(), _MOST_ALIKE):
+        often = f" (noted {number} times)" if number > 1 else ""
+        yield Finding(Verdict.INCOMPLETE, f"Operations may be missing: {message}{often}")
+    if len(times) > _MOST_ALIKE:
+        yield Finding(Verdict.INCOMPLETE, f"There are {len(times) - _MOST_ALIKE} more gaps of other kinds.")
+
+
+def of_unreadable(unreadable: Sequence[Unreadable]) -> Iterator[Finding]:
+    """Segments of which nothing can be read."""
+    for segment in unreadable[:_MOST_ALIKE]:
+        verdict = Verdict.INVALID if segment.false else Verdict.INCOMPLETE
+        yield Finding(verdict, f"{segment.name}: {segment.cause}. Nothing of it is counted.")
+    if len(unreadable) > _MOST_ALIKE:
+        verdict = Verdict.INVALID if any(segment.false for segment in unreadable) else Verdict.INCOMPLETE
+        yield Finding(
+            verdict, f"There are {len(unreadable) - _MOST_ALIKE} more segments that cannot be read."
+        )
+
+
+def of_ranks(segments: Sequence[SegmentReading], expected: int, seen: set[int]) -> Iterator[Finding]:
+    """Ranks and attempts of which there should be a segment."""
+    missing = expected - len({rank for rank in seen if rank < expected})
+    if missing > 0:
+        absent = (rank for rank in itertools.count() if rank not in seen)
+        names = _listed(list(itertools.islice(absent, min(missing, _MOST_NAMED))), missing)
+        text = f"{missing} of {expected} ranks left no segment: {names}. What they did is not counted."
+        yield Finding(Verdict.INCOMPLETE, text)
+    for rank in sorted(seen):
+        attempts = {
+            s.genesis.attempt for s in segments if s.genesis.role == "rank" and s.genesis.rank == rank
+        }
+        lost = max(attempts) + 1 - len(attempts)
+        if lost:
+            of = max(attempts) + 1
+            text = f"Of {of} attempts of rank {rank}, {lost} left no segment: what they did is missing."
+            yield Finding(Verdict.INCOMPLETE, text)
+
+
+def _listed(names: Sequence[object], number: int) -> str:
+    more = f" and {number - len(names)} more" if number > len(names) else ""
+    return ", ".join(map(str, names)) + more
+
+
+def of_launchers(segments: Sequence[SegmentReading], present: int) -> Iterator[Finding]:
+    """Processes that a launcher saw and that have no segment. ``present``: segments other than launchers'."""
+    launchers = [segment for segment in segments if segment.genesis.role == "launcher"]
+    begun = sum(segment.exit.processes for segment in launchers if segment.exit)
+    if launchers and all(segment.exit for segment in launchers) and begun > present:
+        text = f"Of {begun} segments that the launcher saw begin, {begun - present} are missing here."
+        yield Finding(Verdict.INCOMPLETE, text)
+
+
+def of_operations(operations: Operations) -> Iterator[Finding]:
+    """Operators that were seen and have no price."""
+    if operations.complete:
+        return
+    ranked = sorted(operations.unpriced.items(), key=lambda part: (-part[1], part[0]))
+    names = _listed([f"{op} ({calls} calls)" for op, calls in ranked[:_MOST_NAMED]], len(ranked))
+    yield Finding(Verdict.INCOMPLETE, f"Operators without a formula are not in the total: {names}.")
+
+
+def of_recount(segments: Iterable[SegmentReading], digest: str) -> Iterator[Finding]:
+    """Segments recorded under other formulas than those of the recount, where that changes the total."""
+    tables: dict[str, list[SegmentReading]] = {}
+    for segment in segments:
+        table = segment.genesis.digests.get("formulas", "")
+        if table != digest and segment.operations != segment.recorded:
+            tables.setdefault(table, []).append(segment)
+    for table, changed in sorted(tables.items()):
+        was = add_up([(segment.recorded, 1) for segment in changed]).total
+        now = add_up([(segment.operations, 1) for segment in changed]).total
+        yield Finding(
+            Verdict.UNANCHORED,
+            f"Recorded under formula table {table[:12] or 'unnamed'}, recounted under {digest[:12]}: "
+            f"the total was {was}, is {now}.",
+        )
+
+
+def of_keys(segments: Sequence[SegmentReading], trusted_key: str | None) -> Iterator[Finding]:
+    """Who signed: another key than the one that is trusted, or several."""
+    keys = {segment.genesis.public_key for segment in segments}
+    if trusted_key is None and len(keys) > 1:
+        yield Finding(Verdict.UNANCHORED, f"Its segments are signed by {len(keys)} different keys.")
+    strangers = [segment for segment in segments if trusted_key not in (None, segment.genesis.public_key)]
+    for segment in strangers[:_MOST_ALIKE]:
+        key = segment.genesis.public_key
+        yield Finding(Verdict.INVALID, f"{segment.name} is signed by the key {key}, not by the trusted one.")
+    if len(strangers) > _MOST_ALIKE:
+        more = len(strangers) - _MOST_ALIKE
+        yield Finding(Verdict.INVALID, f"{more} more segments are not signed by the trusted key.")
+
+
+def floor(findings: Iterable[Finding], operations: Operations) -> Iterator[Finding]:
+    """The floor, in words, where something is missing."""
+    if any(finding.verdict is Verdict.INCOMPLETE for finding in findings):
+        text = f"So the total is a floor: at least {scientific(operations.total)} operations."
+        yield Finding(Verdict.INCOMPLETE, text)

@@ -1,0 +1,128 @@
+"""One segment read from its first byte to its last: what it holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from auditor.errors import LedgerInvalid
+from auditor.ledger.chain import NO_HEAD, Ending, Link, Scanner
+from auditor.ledger.contents import Contents, Point, Recount
+from auditor.ledger.places import is_held, open_regular
+from auditor.records import Exit, Gap, Recovered, SecondOpinion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from auditor.operations import Operations
+    from auditor.records import Genesis
+
+_CHUNK_BYTES = 256 * 2**10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentReading:
+    """What a segment holds; where it is ``broken``, what it holds before the damage."""
+
+    name: str
+    genesis: Genesis
+    records: int
+    head: str
+    broken: str  # what is false, and where; "" where nothing is
+    sealed: bool
+    live: bool  # its writer holds it still
+    torn_bytes: int
+    started: str  # time of the first record
+    ended: str  # time of the last record
+    steps: int
+    elapsed_us: int
+    operations: Operations  # recounted, where a recount was asked for
+    recorded: Operations  # as its intervals say
+    points: tuple[Point, ...]
+    gaps: tuple[Gap, ...]
+    second_opinions: tuple[SecondOpinion, ...]
+    recovered: tuple[Recovered, ...]
+    exit: Exit | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A segment whose first record cannot be read. ``false``: it was changed, not just cut short."""
+
+    name: str
+    cause: str
+    false: bool
+
+
+def read_segment(path: Path, recount: Recount | None) -> SegmentReading | Unreadable:
+    """What the file holds, whatever it holds.
+
+    Raises: SchemaFromFuture: it was written by a newer auditor.
+    """
+    try:
+        with open_regular(path) as file:
+            return _Reader(path.name, recount).read(file, held=is_held(file))
+    except OSError as error:
+        return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
+
+
+class _Reader:
+    """Leads a segment's bytes through the chain into its contents."""
+
+    def __init__(self, name: str, recount: Recount | None) -> None:
+        self._name = name
+        self._contents = Contents(recount)
+        self._scanner = Scanner()
+        self._head = NO_HEAD
+        self._records = 0
+        self._started = self._time = ""
+
+    def read(self, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
+        broken, ending = "", None
+        try:
+            for link in self._links(file):
+                self._take(link)
+            ending = self._scanner.finish()
+        except LedgerInvalid as error:
+            broken = str(error)
+        return self._conclude(broken, ending, held=held)
+
+    def _links(self, file: IO[bytes]) -> Iterator[Link]:
+        while data := file.read(_CHUNK_BYTES):
+            yield from self._scanner.feed(data)
+
+    def _take(self, link: Link) -> None:
+        self._contents.take(link.record)
+        self._head, self._time = link.head, link.record.time
+        self._started = self._started or link.record.time
+        self._records += 1
+
+    def _conclude(self, broken: str, ending: Ending | None, *, held: bool) -> SegmentReading | Unreadable:
+        contents = self._contents
+        if contents.genesis is None:
+            cause = broken or "it has no whole first record: its process was stopped while it began"
+            return Unreadable(name=self._name, cause=cause, false=bool(broken))
+        sealed = ending is not None and ending.sealed
+        live = held and not sealed and not broken
+        return SegmentReading(
+            name=self._name,
+            genesis=contents.genesis,
+            records=self._records,
+            head=self._head,
+            broken=broken,
+            sealed=sealed,
+            live=live,
+            torn_bytes=0 if live or ending is None else ending.torn_bytes,
+            started=self._started,
+            ended=self._time,
+            steps=contents.steps,
+            elapsed_us=contents.elapsed_us,
+            operations=contents.operations(),
+            recorded=contents.recorded(),
+            points=contents.points,
+            gaps=contents.notes(Gap),
+            second_opinions=contents.notes(SecondOpinion),
+            recovered=contents.notes(Recovered),
+            exit=next(iter(contents.notes(Exit)[-1:]), None),
+        )

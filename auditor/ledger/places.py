@@ -1,0 +1,116 @@
+"""Where things stand in a ledger's directory: names of segments, how they are opened, and made to last."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from auditor.records import Genesis
+
+_NAME = re.compile(
+    r"(?:launcher|rank-(?P<rank>\d{5,}))\.attempt-(?P<attempt>\d{3,})(?P<process>\.pid-\d+-[0-9a-f]{8})?\.jsonl"
+)
+
+
+_LAUNCHER = -1
+
+
+class Place(NamedTuple):
+    """What the name of a segment says; the launcher has no rank, which is -1."""
+
+    rank: int
+    attempt: int
+    process: bool
+
+
+def segments_of(directory: Path) -> Path:
+    """The folder that holds the segments."""
+    return directory / "segments"
+
+
+def cuttings_of(directory: Path) -> Path:
+    """The folder that holds what recoveries have cut."""
+    return directory / "cut"
+
+
+def segment_name(genesis: Genesis) -> str:
+    """The file name of the segment that begins with this record."""
+    attempt = f"attempt-{genesis.attempt:03d}"
+    if genesis.role == "launcher":
+        return f"launcher.{attempt}.jsonl"
+    stem = f"rank-{genesis.rank:05d}.{attempt}"
+    if genesis.role == "rank":
+        return f"{stem}.jsonl"
+    return f"{stem}.pid-{genesis.host.get('pid', '0')}-{genesis.nonce[:8]}.jsonl"
+
+
+def read_name(name: str) -> Place | None:
+    """What a file name says, or None where it is not a segment's."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return Place(int(match["rank"] or _LAUNCHER), int(match["attempt"]), match["process"] is not None)
+
+
+def segment_paths(directory: Path) -> list[Path]:
+    """The files that end like a segment, in the order of their names; none where there is no such folder."""
+    folder = segments_of(directory)
+    return sorted(path for path in folder.iterdir() if path.suffix == ".jsonl") if folder.is_dir() else []
+
+
+def next_attempt(directory: Path, rank: int, role: str = "rank") -> int:
+    """One more than the highest attempt of the rank or the launcher; another process joins the highest."""
+    places = (read_name(path.name) for path in segment_paths(directory))
+    rank = _LAUNCHER if role == "launcher" else rank
+    taken = [place.attempt for place in places if place and place.rank == rank and not place.process]
+    return max(taken, default=0) if role == "process" else max(taken, default=-1) + 1
+
+
+def sync_directory(path: Path) -> None:
+    """The names in the directory are on the disk, where its file system can promise that.
+
+    Raises: OSError: the disk failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, *, writable: bool = False) -> Iterator[IO[bytes]]:
+    """The file, open and unbuffered; never a pipe that blocks or a link that leads elsewhere.
+
+    Raises: OSError: it cannot be opened or is not a regular file.
+    """
+    mode = os.O_RDWR if writable else os.O_RDONLY
+    descriptor = os.open(path, mode | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "r+b" if writable else "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        yield file
+
+
+def is_held(file: IO[bytes]) -> bool:
+    """Whether a living process writes the file; no where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False

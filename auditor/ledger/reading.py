@@ -1,0 +1,206 @@
+"""The verdict on a directory: every segment checked, each counted once, and what is missing said in words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.errors import LedgerInvalid, NotALedger
+from auditor.ledger import findings
+from auditor.ledger.contents import Point, Recount
+from auditor.ledger.findings import Finding, Verdict
+from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
+from auditor.ledger.places import cuttings_of, open_regular, segment_name, segment_paths, segments_of
+from auditor.operations import add_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from auditor.operations import Operations
+    from auditor.records import Exit, Gap, Recovered, SecondOpinion
+
+__all__ = ["Point", "Reading", "Recount", "SegmentReading", "Verdict", "read_ledger"]
+
+_ROLES = ("rank", "process", "launcher")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a ledger says, and what it is worth. ``ended`` is "" while it is being written."""
+
+    directory: Path
+    run_id: str
+    model: str
+    purpose: str
+    command: tuple[str, ...]
+    started: str
+    ended: str
+    steps: int  # of the rank that took the most, over all its attempts
+    operations: Operations  # the sum over all segments, recounted where a recount was asked for
+    verdict: Verdict
+    reasons: tuple[str, ...]  # the worst first
+    records: int
+    ranks_expected: int
+    ranks_seen: int
+    head: str  # over the names and heads of all segments
+    gaps: tuple[Gap, ...]
+    second_opinions: tuple[SecondOpinion, ...]
+    devices: Mapping[int, tuple[Mapping[str, str], ...]]  # by rank, as its latest attempt saw them
+    exit: Exit | None  # of the latest launcher
+    segments: tuple[SegmentReading, ...]
+
+
+def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | None = None) -> Reading:
+    """The reading of a ledger; what is false or missing in it is told in the verdict and its reasons.
+
+    recount: prices every tally again; None takes the recorded amounts. trusted_key: the public key, in
+    hexadecimal, that must have signed.
+    Raises: NotALedger: there is none. SchemaFromFuture: a newer auditor wrote it. LedgerInvalid: no segment
+    has a first record that can be read.
+    """
+    read = [read_segment(path, recount) for path in _paths(directory)]
+    unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
+    segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=_order)
+    if not segments:
+        raise LedgerInvalid(
+            f"{directory}: no segment can be read: {unreadable[0].name}: {unreadable[0].cause}"
+        )
+    counted, said = _separate(segments)
+    said += findings.of_segments(counted)
+    said += findings.of_unreadable(unreadable)
+    said += _of_folder(directory)
+    said += _of_cuttings(directory, counted)
+    said += findings.of_keys(counted, trusted_key)
+    if recount:
+        said += findings.of_recount(counted, recount.digest)
+    return _conclude(directory, counted, len(unreadable), said)
+
+
+def _paths(directory: Path) -> list[Path]:
+    try:
+        if not segments_of(directory).is_dir():
+            raise NotALedger(f"{directory}: not a ledger: expected a directory with a folder 'segments'")
+        paths = segment_paths(directory)
+    except OSError as error:
+        raise NotALedger(f"{directory}: cannot be read: {error.strerror or error}") from error
+    if not any(path.is_symlink() or path.stat().st_size for path in paths):
+        raise NotALedger(f"{directory}: its folder 'segments' holds no record")
+    return paths
+
+
+def _order(segment: SegmentReading) -> tuple[int, int, int, str]:
+    genesis = segment.genesis
+    return _ROLES.index(genesis.role), genesis.rank, genesis.attempt, segment.name
+
+
+def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading], list[Finding]]:
+    """The segments of this run, each once, and what is said of the others."""
+    runs = Counter(segment.genesis.run_id for segment in segments)
+    run_id = max(runs, key=lambda name: runs[name])
+    kept: dict[str, SegmentReading] = {}
+    said = []
+    # Of a segment and its copies the one under its own name is the segment.
+    for segment in sorted(segments, key=lambda s: s.name != segment_name(s.genesis)):
+        first = kept.get(segment.genesis.nonce)
+        if segment.genesis.run_id != run_id:
+            text = f"{segment.name} belongs to another run, {segment.genesis.run_id}. It is not counted."
+            said.append(Finding(Verdict.INVALID, text))
+        elif first:
+            text = f"{segment.name} is a copy of {first.name}, or begins like it. It is counted once."
+            said.append(Finding(Verdict.INVALID, text))
+        else:
+            kept[segment.genesis.nonce] = segment
+    return sorted(kept.values(), key=_order), said
+
+
+def _of_folder(directory: Path) -> Iterator[Finding]:
+    for path in sorted(segments_of(directory).iterdir()):
+        if path.suffix != ".jsonl" and not path.name.startswith("."):
+            yield Finding(
+                Verdict.INCOMPLETE, f"segments/{path.name} is not a segment's name; it was not read."
+            )
+
+
+def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterator[Finding]:
+    """What recoveries cut, and whether it is still there as it was cut."""
+    for cut in (cut for segment in segments for cut in segment.recovered):
+        yield Finding(
+            Verdict.UNANCHORED,
+            f"At a later start, {cut.cut_bytes} bytes of a record that was never finished were cut from "
+            f"{cut.segment} and kept as {cut.kept_as}.",
+        )
+        yield from _of_cutting(directory, cut)
+
+
+def _of_cutting(directory: Path, cut: Recovered) -> Iterator[Finding]:
+    name = cut.kept_as.removeprefix("cut/")
+    try:
+        with open_regular(cuttings_of(directory) / name.replace("/", "_")) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:
+        yield Finding(Verdict.INCOMPLETE, f"{cut.kept_as} cannot be read: {error}.")
+        return
+    if digest != cut.sha256:
+        yield Finding(Verdict.INVALID, f"{cut.kept_as} is not what was cut: its bytes were changed.")
+
+
+def _conclude(
+    directory: Path, segments: Sequence[SegmentReading], unreadable: int, said: list[Finding]
+) -> Reading:
+    first = segments[0]
+    launchers = [segment for segment in segments if segment.genesis.role == "launcher"]
+    ranks = {segment.genesis.rank for segment in segments if segment.genesis.role == "rank"}
+    expected = max(1, *(segment.genesis.expected_ranks for segment in segments))
+    operations = add_up([(segment.operations, 1) for segment in segments])
+    said += findings.of_ranks(segments, expected, ranks)
+    said += findings.of_launchers(segments, len(segments) - len(launchers) + unreadable)
+    said += findings.of_operations(operations)
+    said += findings.floor(said, operations)
+    if not any(finding.verdict in (Verdict.INVALID, Verdict.INCOMPLETE) for finding in said):
+        said.insert(0, findings.UNANCHORED)
+    return Reading(
+        directory=directory,
+        run_id=first.genesis.run_id,
+        model=first.genesis.model,
+        purpose=first.genesis.purpose,
+        command=(launchers or [first])[-1].genesis.command,
+        started=min(segment.started for segment in segments),
+        ended="" if any(segment.live for segment in segments) else max(segment.ended for segment in segments),
+        steps=_steps(segments),
+        operations=operations,
+        verdict=findings.worst(said),
+        reasons=tuple(finding.text for finding in findings.sorted_by_weight(said)),
+        records=sum(segment.records for segment in segments),
+        ranks_expected=expected,
+        ranks_seen=len(ranks),
+        head=_head(segments),
+        gaps=tuple(gap for segment in segments for gap in segment.gaps),
+        second_opinions=tuple(opinion for segment in segments for opinion in segment.second_opinions),
+        devices=_devices(segments),
+        exit=next((segment.exit for segment in reversed(launchers) if segment.exit), None),
+        segments=tuple(segments),
+    )
+
+
+def _steps(segments: Sequence[SegmentReading]) -> int:
+    steps: Counter[int] = Counter()
+    for segment in segments:
+        if segment.genesis.role == "rank":
+            steps[segment.genesis.rank] += segment.steps
+    return max(steps.values(), default=0)
+
+
+def _devices(segments: Sequence[SegmentReading]) -> dict[int, tuple[Mapping[str, str], ...]]:
+    """Later attempts win; another process speaks for a rank only where the rank has no segment."""
+    found: dict[int, tuple[Mapping[str, str], ...]] = {}
+    for role in ("process", "rank"):
+        found |= {s.genesis.rank: s.genesis.devices for s in segments if s.genesis.role == role}
+    return dict(sorted(found.items()))
+
+
+def _head(segments: Sequence[SegmentReading]) -> str:
+    lines = sorted(f"{segment.name}\t{segment.head}\n" for segment in segments)
+    return hashlib.sha256(b"auditor.ledger-head/1\n" + "".join(lines).encode()).hexdigest()
