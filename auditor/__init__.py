@@ -59,7 +59,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'auditor' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as missing:
+        if missing.name != "torch":
+            raise
+        errors = importlib.import_module("auditor.errors")
+        raise errors.MissingExtra("torch", "train") from missing
     globals()[name] = value
     return value
 

@@ -1,0 +1,80 @@
+# make demo        train a small transformer under the auditor and show what was counted
+# make test        lint, types, layers and every test that needs no GPU
+# make bench       step time bare and audited, side by side; BENCH_ARGS="--out DIR" also writes Markdown and JSON
+# make lint        ruff, mypy, import-linter
+# make test-gpu    the tests that need an NVIDIA GPU
+# make bench-gpu   the benchmark on the GPU
+# make clean       what was built and installed goes; audits/ stays
+#
+# The environment is made in $(VENV) at first use, and again when pyproject.toml or the pinned versions change.
+# Where Python already has a torch that fits, use that and install nothing:
+#   make test-gpu VENV= PYTHON=python3
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS := .ci/constraints.txt
+TEST_WORKERS ?= 2
+TEST_ARGS ?=
+BENCH_ARGS ?=
+DEMO_ARGS ?=
+DEMO_DIR ?= audits/demo-$(shell date -u +%Y%m%d-%H%M%S)
+
+ifeq ($(strip $(VENV)),)
+PY := $(PYTHON)
+INSTALLED := python-version
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+else
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+endif
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
+AUDITOR := $(PY) -m auditor
+
+.DELETE_ON_ERROR:
+.PHONY: demo test bench lint test-gpu bench-gpu clean install python-version
+
+demo: DIR := $(DEMO_DIR)
+demo: $(INSTALLED)
+	$(AUDITOR) run --out $(DIR) --model demo -- $(PY) benchmarks/workloads/train_gpt.py $(DEMO_ARGS)
+	@echo
+	@$(AUDITOR) report $(DIR)
+	@$(AUDITOR) report $(DIR) --format html --out $(DIR).html
+	@echo
+	@$(AUDITOR) verify $(DIR)
+	@printf '\nReport to read: %s\nLedger:         %s\n' "$(DIR).html" "$(DIR)"
+
+test: lint
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+
+bench: $(INSTALLED)
+	$(PY) benchmarks/overhead.py $(BENCH_ARGS)
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases benchmarks/overhead.py benchmarks/workloads
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+test-gpu: $(INSTALLED)
+	$(PY) -m pytest -m gpu $(TEST_ARGS)
+
+bench-gpu: $(INSTALLED)
+	$(PY) benchmarks/overhead.py --device cuda $(BENCH_ARGS)
+
+install: $(INSTALLED)
+
+clean:
+	rm -rf .venv build dist bench-report *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+python-version:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "The auditor needs Python 3.11 or newer; %s is %s. Name another: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
+	@echo "Installing into $(VENV): once, some minutes, mostly for torch"
+	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install torch==2.13.0
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) hatchling editables
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,html,terminal,dev]'
+	@touch $@

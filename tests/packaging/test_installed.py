@@ -1,0 +1,84 @@
+"""The installed wheel works away from the checkout: with torch to train, without it to inspect."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+import auditor
+
+NEVER_FOR_HELP = {"torch", "numpy", "fvcore", "pynvml", "jinja2", "yaml", "rich", "cryptography"}
+NEEDS_NO_TORCH = [
+    "ledger", "rules", "formulas", "report", "records", "operations", "tally", "hardware", "config",
+    "cli.main", "cli.verify", "cli.report",
+]  # fmt: skip
+IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", NEEDS_NO_TORCH)
+def test_an_inspector_imports_it_without_torch(inspector, tmp_path, module):
+    code = f"import auditor.{module} as it; print(it.__file__)"
+    done = inspector.run("python", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(inspector.directory))
+
+
+def test_the_inspectors_environment_really_has_no_torch(inspector, tmp_path):
+    assert "No module named 'torch'" in inspector.run("python", "-c", "import torch", cwd=tmp_path).stderr
+
+
+def test_counting_without_torch_is_refused_with_the_command_that_installs_it(inspector, tmp_path):
+    code = """if True:
+        import auditor
+        try:
+            auditor.count()
+        except auditor.AuditorError as error:
+            print(error, error.remedy, sep=" | ")
+    """
+    done = inspector.run("python", "-c", code, cwd=tmp_path)
+    assert done.stdout == "torch is not installed | Install it with: pip install 'auditor[train]'\n", (
+        done.stderr
+    )
+
+
+def test_the_wheels_own_configs_are_used(inspector, tmp_path):
+    code = "from auditor.resources import tree; print(tree('configs'))"
+    done = inspector.run("python", "-c", code, cwd=tmp_path)
+    assert done.stdout.strip() == str(inspector.site / "auditor" / "_configs")
+
+
+@pytest.mark.parametrize("command", [("auditor",), ("python", "-m", "auditor")])
+def test_version_and_help_as_a_command_and_as_a_module(inspector, tmp_path, command):
+    version = inspector.run(*command, "--version", cwd=tmp_path)
+    assert (version.returncode, version.stdout.strip()) == (0, f"auditor {auditor.__version__}")
+    shown = inspector.run(*command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert {"run", "verify", "report"} <= set(re.findall(r"^ +(\w+) ", shown.stdout, re.MULTILINE))
+
+
+def test_help_imports_nothing_heavy(trainer, tmp_path):
+    done = trainer.run("python", "-X", "importtime", "-m", "auditor", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    imported = {name.split(".")[0] for name in IMPORTED.findall(done.stderr)}
+    assert {"auditor", "argparse"} <= imported
+    assert imported & NEVER_FOR_HELP == set()
+
+
+def test_a_training_audited_from_the_wheel_is_verified_by_an_inspector(trainer, inspector, root, tmp_path):
+    size = ("--layers=1", "--heads=2", "--width=16", "--context=16", "--batch=2", "--steps=3", "--device=cpu")
+    script = str(root / "benchmarks" / "workloads" / "train_gpt.py")
+    ledger = str(tmp_path / "run")
+    trained = trainer.run("auditor", "run", "--out", ledger, "--", "python", script, *size, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+
+    verified = inspector.run("auditor", "verify", ledger, cwd=tmp_path)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    shown = inspector.run("auditor", "report", ledger, "--format", "json", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    report = json.loads(shown.stdout)
+    assert report["schema"] == "auditor.report/1"
+    assert report["run"]["steps"] == 3
+    assert report["unpriced"] == []
+    assert int(report["operations"]["total"]) > 0
