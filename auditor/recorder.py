@@ -90,7 +90,12 @@ class Recorder:
 
     def hold(self) -> None:
         """Let the recorder come to rest before a fork, so that the child inherits no lock it holds; not for ever."""
-        self._held = self._working.acquire(timeout=_STOP_WITHIN_S)
+        self._held = self._working.acquire(timeout=_STOP_WITHIN_S if self._done else _LOAD_WITHIN_S)
+
+    @property
+    def held(self) -> bool:
+        """Whether the recorder is at rest; a child forked while it is not must not touch what the recorder uses."""
+        return self._held
 
     def release(self) -> None:
         """Go on after a fork, in the parent."""

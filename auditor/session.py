@@ -244,9 +244,12 @@ class Session:
         self._eager = False
         self.counter.forget()
         self.clock.steps = 0
-        stopped = self._stopped
+        stopped, at_rest = self._stopped, self._recorder.held
         self._renew()
-        self._stopped = stopped
+        self._stopped = stopped or not at_rest
+        if not at_rest:
+            self.counter.detach()
+            _say("a process was forked while the ledger was stuck; what the child does is not counted")
 
 
 def compiled_graphs() -> bool:
