@@ -1,13 +1,13 @@
 """Documents people write (YAML) and we write (JSON), read strictly.
 
-YAML is read with every scalar left as text: ``1e26``, ``NO`` and ``12:30:45`` mean what the schema says, not what YAML
-guesses. Duplicate keys, aliases, anchors and tags are refused. Each value knows where it stands, so that an error can say.
+YAML is read with every scalar left as text: ``1e26``, ``NO`` and ``12:30:45`` mean what the schema says, not what
+YAML guesses. Duplicate keys, aliases and tags are refused. Each value knows where it stands, so that an error can say.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -33,7 +33,9 @@ class Node:
 
     def fail(self, expected: str) -> NoReturn:
         """Raise the document's error for this place."""
-        raise self.error(f"{self.file}:{self.line}: {self.path or 'document'}: expected {expected}, got {self._shown()}")
+        raise self.error(
+            f"{self.file}:{self.line}: {self.path or 'document'}: expected {expected}, got {self._shown()}"
+        )
 
     def _shown(self) -> str:
         if isinstance(self.value, dict):

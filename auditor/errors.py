@@ -45,7 +45,9 @@ class AuditorError(Exception):
     """The auditor itself failed."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
-    default_remedy: ClassVar[str] = "This is a defect of the auditor: please report it with the command and this message."
+    default_remedy: ClassVar[str] = (
+        "This is a defect of the auditor: please report it with the command and this message."
+    )
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -95,9 +97,7 @@ class MissingExtra(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed", remedy=f"Install it with: pip install 'auditor[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed", remedy=f"Install it with: pip install 'auditor[{extra}]'")
 
 
 class ResourceError(AuditorError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import secrets
@@ -79,8 +80,6 @@ def _digests(settings: Settings) -> dict[str, str]:
 
 def _host() -> dict[str, str]:
     host = {"hostname": platform.node(), "pid": str(os.getpid())}
-    try:
+    with contextlib.suppress(OSError):
         host["boot_id"] = _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        pass
     return host

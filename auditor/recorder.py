@@ -1,4 +1,4 @@
-"""Writes the ledger on a thread of its own: pricing, hashing, signing and syncing never happen on the training thread."""
+"""Writes the ledger on a thread of its own: the training thread neither prices nor hashes, signs or syncs."""
 
 from __future__ import annotations
 
@@ -146,6 +146,8 @@ def _last(_: SegmentBook) -> None:
 
 
 _LAST: Task = _last
+
+
 def _sync(book: SegmentBook) -> None:
     if book.writer.alive:  # a seal has synced and closed it
         book.sync()

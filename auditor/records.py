@@ -36,9 +36,7 @@ class Genesis:
     schema: str
     run_id: str
     nonce: str  # random, so that two segments never begin alike
-    role: (
-        str  # "rank": a training process; "process": another Python process; "launcher": `auditor run` itself
-    )
+    role: str  # "rank": a training process; "process": another Python process; "launcher": `auditor run` itself
     rank: int
     attempt: int  # restarts of the same run count up from 0
     expected_ranks: int
@@ -77,9 +75,7 @@ class Interval:
     """What was counted since the interval before: steps, tallies and how often, and what that comes to."""
 
     kind: ClassVar[str] = "interval"
-    first_step: (
-        int  # the steps that ended in this interval are first_step .. first_step + steps - 1, counted from 1
-    )
+    first_step: int  # the steps that ended in this interval are first_step .. first_step + steps - 1, counted from 1
     steps: int
     elapsed_us: int  # since the process was attached, on the monotonic clock, at the end of the interval
     tallies: tuple[tuple[str, int], ...]  # (digest, times)
@@ -154,18 +150,7 @@ class Seal:
     reason: str  # "finished", "stopped", "forked", ...
 
 
-Body = (
-    Genesis
-    | Signatures
-    | TallyRecord
-    | Interval
-    | PurposeChange
-    | Gap
-    | SecondOpinion
-    | Exit
-    | Recovered
-    | Seal
-)
+Body = Genesis | Signatures | TallyRecord | Interval | PurposeChange | Gap | SecondOpinion | Exit | Recovered | Seal
 _KINDS: dict[str, type[Any]] = {body.kind: body for body in typing.get_args(Body)}
 SIGNED_KINDS = frozenset({"genesis", "interval", "gap", "exit", "second_opinion", "recovered", "seal"})
 
@@ -182,9 +167,7 @@ class Record:
     def canonical(self) -> bytes:
         """The bytes that are written and hashed."""
         body = {name: getattr(self.body, name) for name in _fields(type(self.body))}
-        return _encode(
-            {"body": body, "kind": self.body.kind, "prev": self.prev, "seq": self.seq, "time": self.time}
-        )
+        return _encode({"body": body, "kind": self.body.kind, "prev": self.prev, "seq": self.seq, "time": self.time})
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=dict)
@@ -227,9 +210,7 @@ def _read_body(kind: object, plain: object) -> Body:
     if cls is Genesis and plain.get("schema") != LEDGER_SCHEMA:
         schema = plain.get("schema")
         if isinstance(schema, str) and schema.startswith("auditor.ledger/"):
-            raise SchemaFromFuture(
-                f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}"
-            )
+            raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}")
         raise LedgerInvalid(f"not a ledger's schema: {schema!r}")
     readers = _fields(cls)
     if plain.keys() != readers.keys():

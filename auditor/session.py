@@ -19,7 +19,7 @@ from auditor.config import Settings
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
-from auditor.distributed import Place, claim_rank, find_place
+from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
 from auditor.ledger import SegmentBook
@@ -181,7 +181,7 @@ class Session:
             self._note_once(book, "formula", f"the formula of {op} failed: {problem}", key=f"formula {op}")
         if compiled_graphs():
             message = (
-                "torch.compile has compiled parts of this run: products that compiled code hands to libraries are counted,"
+                "torch.compile has compiled parts of this run: what compiled code hands to libraries is counted,"
                 " what is fused into its own kernels is not"
             )
             self._note_once(book, "compiled", message)

@@ -1,7 +1,7 @@
 """What was seen while training ran: operators, their arguments, phase and purpose, and how often.
 
-A tally holds no amounts. What an operator costs is a function of its arguments and is applied later (`auditor.formulas`),
-so that a tally can be priced again under a corrected formula or another convention.
+A tally holds no amounts. What an operator costs is a function of its arguments, applied later (`auditor.formulas`), so
+that a tally can be priced again under a corrected formula or another convention.
 """
 
 from __future__ import annotations

@@ -65,10 +65,10 @@ def with_prefix(amount: int) -> str:
 def share(part: int, whole: int) -> str:
     """``part`` of ``whole`` as a percentage that never reads 0 or 100 unless it is."""
     if whole == 0:
-        return "–"
+        return "–"  # noqa: RUF001 - a dash for nothing to share
     percent = Decimal(part) * 100 / Decimal(whole)
     if part != whole and percent > Decimal("99.9999"):
         return "> 99.9999 %"
-    if percent == 0 or percent == 100 or Decimal("0.05") <= percent <= Decimal("99.95"):
+    if percent in {0, 100} or Decimal("0.05") <= percent <= Decimal("99.95"):
         return f"{percent:.1f} %"
     return f"{percent:.2e} %".replace("e-0", "e-").replace("e+0", "e") if percent < 1 else f"{percent:.4f} %"

@@ -138,16 +138,12 @@ def _row(blocks: Blocks, result: Result) -> str:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(
-        description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--subjects", nargs="+", choices=tuple(SUBJECTS), default=list(SUBJECTS))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--block-s", type=float, default=0.5, help="how long a bare block lasts")
-    parser.add_argument(
-        "--starts", type=int, default=3, help="how often each process is started; 0 leaves it out"
-    )
+    parser.add_argument("--starts", type=int, default=3, help="how often each process is started; 0 leaves it out")
     parser.add_argument("--out", type=Path, help="write overhead.md and overhead.json into this directory")
     parser.add_argument("--keep", action="store_true", help="keep both in benchmarks/results/")
     return parser.parse_args(argv)
@@ -167,9 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report: dict[str, object] = {
         "schema": SCHEMA,
         "date": now.isoformat(timespec="seconds"),
-        "command": shlex.join(
-            ["python", "benchmarks/overhead.py", *(sys.argv[1:] if argv is None else argv)]
-        ),
+        "command": shlex.join(["python", "benchmarks/overhead.py", *(sys.argv[1:] if argv is None else argv)]),
         "machine": describe_machine(device),
     }
     results = list(measure_all(arguments, device))

@@ -67,10 +67,7 @@ def convolutional(device: torch.device) -> Subject:
         nn.Conv2d(3, 16, 3, 1, 1, bias=False),
         nn.BatchNorm2d(16),
         nn.ReLU(inplace=True),
-        *(
-            Residual(*sizes)
-            for sizes in ((16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))
-        ),
+        *(Residual(*sizes) for sizes in ((16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
@@ -86,9 +83,9 @@ def convolutional(device: torch.device) -> Subject:
 
 def many_small_layers(device: torch.device) -> Subject:
     """The worst case: hardly any arithmetic, only operators."""
-    model = nn.Sequential(
-        *(layer for _ in range(200) for layer in (nn.Linear(8, 8), nn.ReLU())), nn.Linear(8, 4)
-    ).to(device)
+    model = nn.Sequential(*(layer for _ in range(200) for layer in (nn.Linear(8, 8), nn.ReLU())), nn.Linear(8, 4)).to(
+        device
+    )
     inputs = torch.randn(8, 8, device=device)
     labels = torch.randint(4, (8,), device=device)
     return Subject(
@@ -105,9 +102,7 @@ SUBJECTS: dict[str, Callable[[torch.device], Subject]] = {
 }
 
 
-def _classifier_step(
-    model: nn.Module, inputs: Tensor, labels: Tensor, momentum: float = 0.0
-) -> Callable[[], object]:
+def _classifier_step(model: nn.Module, inputs: Tensor, labels: Tensor, momentum: float = 0.0) -> Callable[[], object]:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=momentum)
 
     def step() -> None:

@@ -78,7 +78,7 @@ def _add_verify(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "verify",
         allow_abbrev=False,
         help="check a ledger: hashes, signatures, and every total recounted from the tallies",
-        description="Checks every record of a run and recounts every total. Needs neither torch nor a GPU nor a network.",
+        description="Checks every record of a run and recounts every total; without torch, GPU or network.",
     )
     _add_ledger_arguments(verify)
 

@@ -23,7 +23,9 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines = [f"{directory}: {reading.verdict}", *(f"  - {reason}" for reason in reading.reasons)]
     lines.append(f"  run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})")
     lines.append(f"  ranks       {reading.ranks_seen} of {reading.ranks_expected}")
-    lines.append(f"  records     {reading.records} in {len(reading.segments)} segments, all hashes and signatures checked")
+    lines.append(
+        f"  records     {reading.records} in {len(reading.segments)} segments, all hashes and signatures checked"
+    )
     lines.append(f"  steps       {reading.steps}")
     lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
     lines.append(f"  head        {reading.head}")

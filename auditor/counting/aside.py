@@ -167,9 +167,7 @@ def begin(call: Call, limit_s: float) -> Analysis:
     """
     started_s = time.monotonic()
     source, sink = os.pipe()
-    with contextlib.suppress(
-        OSError
-    ):  # over the user's share of pipe memory: the copy waits until it is read
+    with contextlib.suppress(OSError):  # over the user's share of pipe memory: the copy waits until it is read
         fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _RESULT_BYTES)
     try:
         _fork(lambda: _orphan(call, sink, limit_s))
@@ -222,9 +220,7 @@ def _orphan(call: Call, sink: int, limit_s: float) -> NoReturn:
         _cut_off(sink)
         os.write(sink, f"{os.getpid()}\n".encode())
         _limit(limit_s)
-        kept: list[
-            Any
-        ] = []  # tensors of a device stay alive to the end: giving them back would touch the device
+        kept: list[Any] = []  # tensors of a device stay alive to the end: giving them back would touch the device
         line = _outcome(call, kept)
         signal.setitimer(signal.ITIMER_REAL, _WRITE_TIME_S)
         _write(sink, f"{line}\n".encode())
@@ -289,9 +285,7 @@ def _refuse(event: str, details: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = details
         if isinstance(flags, int) and flags & _WRITING and path != os.devnull:
-            raise PermissionError(
-                f"the forward pass opens a file for writing ({path}) and is not run a second time"
-            )
+            raise PermissionError(f"the forward pass opens a file for writing ({path}) and is not run a second time")
     elif event.startswith(_OUTWARD):
         raise PermissionError(f"the forward pass has effects outside ({event}) and is not run a second time")
 

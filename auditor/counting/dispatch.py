@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
@@ -94,7 +95,7 @@ class DispatchCounter:
         self._attached = True
         self.phases.attach()
         self._watch_threads()
-        self._mode.__enter__()
+        self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def detach(self) -> None:
         """Nothing is counted any more; what was counted can still be taken."""
@@ -230,7 +231,7 @@ class _Mode(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, counter: DispatchCounter) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counter = counter
 
     @classmethod
@@ -246,7 +247,7 @@ class _Mode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if isinstance(func, torch._ops.HigherOrderOperator):
+        if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
         counter = self.counter
         if not counter.attached:
@@ -304,4 +305,4 @@ def _is_meta(out: Any) -> bool:
 def _leave(mode: _Mode) -> None:
     """Take the mode off this thread's stack; where another was entered after it, it stays and hands everything on."""
     if _get_current_dispatch_mode() is mode:
-        mode.__exit__(None, None, None)
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]

@@ -241,9 +241,7 @@ def _same_operator(traced: str, stem: str) -> bool:
 
 def _why_theirs(kind_words: tuple[str, ...], ours: Counted) -> str:
     """The reason for work that the tally has not: an operator of the kind without a price, or unknown."""
-    likely = [
-        op for op in ours.unpriced if any(word in op for word in kind_words) or not op.startswith("aten::")
-    ]
+    likely = [op for op in ours.unpriced if any(word in op for word in kind_words) or not op.startswith("aten::")]
     if likely:
         return f"seen here without a price: {', '.join(sorted(likely))}"
     return "unexplained: the tally has no call of this cost"

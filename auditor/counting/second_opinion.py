@@ -142,9 +142,7 @@ class Watcher:
         """Watch no longer, and end what is under way after ``wait_s`` at most; the opinions that are left."""
         self.disarm()
         opinions = self._collect(lambda analysis: analysis.poll(wait_s))
-        return opinions + self._collect(
-            lambda analysis: analysis.end("the training ended before it was done")
-        )
+        return opinions + self._collect(lambda analysis: analysis.end("the training ended before it was done"))
 
     def forget(self) -> None:
         """In a forked child: the parent watches and gets the opinions."""

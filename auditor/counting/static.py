@@ -62,13 +62,9 @@ class StaticCount:
     counter: str  # "fvcore 0.1.5.post20221221"
     model: str  # the module's class
     total_ops: int
-    modules: tuple[
-        tuple[str, str, int], ...
-    ]  # (path, class, operations with those of its parts), in the model's order
+    modules: tuple[tuple[str, str, int], ...]  # (path, class, operations with those of its parts), in the model's order
     work: tuple[Work, ...]
-    unsupported: tuple[
-        tuple[str, str, int], ...
-    ]  # (operator, module path, calls) of what may hold matrix work
+    unsupported: tuple[tuple[str, str, int], ...]  # (operator, module path, calls) of what may hold matrix work
 
     @property
     def by_operator(self) -> dict[str, int]:

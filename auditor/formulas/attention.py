@@ -110,9 +110,7 @@ def masked_scores(queries: int, keys: int, before: int | None, after: int | None
     return queries * keys - seen
 
 
-def _heads_first(
-    query: Shape, key: Shape, value: Shape, *, causal: Argument, bias: Argument = None
-) -> Attention:
+def _heads_first(query: Shape, key: Shape, value: Shape, *, causal: Argument, bias: Argument = None) -> Attention:
     """``[B,H,S,D]``, masked at the top left."""
     batch, heads, queries, width = query
     keys = key[2]
@@ -183,9 +181,7 @@ def _overrideable(query: Shape, key: Shape, value: Shape, bias: Argument, *rest:
     return _heads_first(query, key, value, causal=rest[1], bias=bias)
 
 
-def _overrideable_backward(
-    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
-) -> Attention:
+def _overrideable_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     return _heads_first(query, key, value, causal=rest[9], bias=rest[0])
 
 
@@ -194,9 +190,7 @@ def _cudnn_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest:
     return _heads_first(query, key, value, causal=rest[6], bias=bias)
 
 
-def _cudnn_direct_backward(
-    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
-) -> Attention:
+def _cudnn_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     if len(query) != 4:
         _refuse_packed(rest[5], rest[6])
     return _heads_first(query, key, value, causal=rest[10], bias=rest[4])
@@ -219,9 +213,7 @@ def _flash_direct_quantized(query: Shape, key: Shape, value: Shape, *rest: Argum
     return _flash_windows(query, key, value, rest[5], left, right)
 
 
-def _flash_direct_backward(
-    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
-) -> Attention:
+def _flash_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     if len(query) != 4:
         _refuse_packed(rest[2], rest[3])
     left, right = _windows(rest[11:])
@@ -248,9 +240,7 @@ def _efficient_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *r
     return _positions_first(query, key, value, _custom_mask(query, key, rest[5], rest[9]), bias)
 
 
-def _efficient_direct_backward(
-    _grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument
-) -> Attention:
+def _efficient_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     bias, _out, packed_queries, packed_keys = rest[:4]
     _refuse_packed(packed_queries, packed_keys)
     return _positions_first(query, key, value, _custom_mask(query, key, rest[10], rest[14]), bias)
@@ -309,7 +299,5 @@ for _op, _read in _FORWARD.items():
     registry.formula(_op, family=Family.ATTENTION, source="2 products")(partial(forward, read=_read))
     registry.beside(_op, family=Family.NORMALIZATION, source="softmax")(partial(softmax, read=_read))
 for _op, _read in _BACKWARD.items():
-    registry.formula(_op, family=Family.ATTENTION, source="4 products, 1 again")(
-        partial(backward, read=_read)
-    )
+    registry.formula(_op, family=Family.ATTENTION, source="4 products, 1 again")(partial(backward, read=_read))
     registry.beside(_op, family=Family.NORMALIZATION, source="softmax")(partial(softmax_backward, read=_read))

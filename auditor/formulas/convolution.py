@@ -170,9 +170,7 @@ def convolution_add_relu(
     return cudnn_convolution(x, weight, padding, stride, dilation)
 
 
-@beside(
-    "aten::cudnn_convolution_relu", "aten::miopen_convolution_relu", family=Family.POINTWISE, source="relu: 1"
-)
+@beside("aten::cudnn_convolution_relu", "aten::miopen_convolution_relu", family=Family.POINTWISE, source="relu: 1")
 def fused_relu(
     x: Shape,
     weight: Shape,

@@ -42,16 +42,12 @@ def scatter_add(_x: Shape, _dim: int, index: Shape, *_: Argument) -> int:
     "aten::_unsafe_index_put",
     source="accumulating: 1 per element put",
 )
-def index_put(
-    x: Shape, indices: tuple[Argument, ...], values: Shape, accumulate: bool = False, *_: Argument
-) -> int:
+def index_put(x: Shape, indices: tuple[Argument, ...], values: Shape, accumulate: bool = False, *_: Argument) -> int:
     return _placed(x, indices, values) if accumulate else 0
 
 
 @formula("aten::_unsafe_masked_index_put_accumulate", source="1 per element put, 1 per element of the mask")
-def masked_index_put(
-    x: Shape, mask: Shape, indices: tuple[Argument, ...], values: Shape, *_: Argument
-) -> int:
+def masked_index_put(x: Shape, mask: Shape, indices: tuple[Argument, ...], values: Shape, *_: Argument) -> int:
     return mask.numel + _placed(x, indices, values)
 
 
@@ -80,9 +76,7 @@ def masked(grad: Shape, *_: Argument) -> int:
 
 
 @formula("aten::_embedding_bag", "aten::_embedding_bag_forward_only", source="1 per element added to a bag")
-def embedding_bag(
-    weight: Shape, indices: Shape, offsets: Shape, _scale: Argument, mode: int, *rest: Argument
-) -> int:
+def embedding_bag(weight: Shape, indices: Shape, offsets: Shape, _scale: Argument, mode: int, *rest: Argument) -> int:
     weights = rest[1]
     each = 2 if isinstance(weights, Shape) else 1
     bags = offsets.numel if mode == _MEAN else 0
@@ -95,9 +89,7 @@ def embedding_bag_backward(grad: Shape, indices: Shape, *rest: Argument) -> int:
     return _bag_gradient(grad, indices, mode, weights)
 
 
-@formula(
-    "aten::_embedding_bag_dense_backward", source="1 per element added to its row; mean and weights 1 each"
-)
+@formula("aten::_embedding_bag_dense_backward", source="1 per element added to its row; mean and weights 1 each")
 def embedding_bag_dense_backward(grad: Shape, indices: Shape, *rest: Argument) -> int:
     mode, weights = rest[5:7]
     return _bag_gradient(grad, indices, mode, weights)
@@ -109,8 +101,6 @@ def _bag_gradient(grad: Shape, indices: Shape, mode: Argument, weights: Argument
     return indices.numel * grad[-1] * (1 + (mode == _MEAN) + isinstance(weights, Shape))
 
 
-@formula(
-    "aten::_embedding_bag_per_sample_weights_backward", source="a product and a sum per element of a row"
-)
+@formula("aten::_embedding_bag_per_sample_weights_backward", source="a product and a sum per element of a row")
 def embedding_bag_weights_backward(grad: Shape, _weight: Shape, indices: Shape, *_: Argument) -> int:
     return 2 * indices.numel * grad[-1]

@@ -44,9 +44,7 @@ def cholesky(a: Shape, *_: Argument) -> int:
     return _batch(a) * _ceil(a[-1] ** 3, 3)
 
 
-@formula(
-    "aten::cholesky_solve", "aten::_cholesky_solve_helper", source="two triangular solves: 2 n^2 per column"
-)
+@formula("aten::cholesky_solve", "aten::_cholesky_solve_helper", source="two triangular solves: 2 n^2 per column")
 def cholesky_solve(b: Shape, a: Shape, *_: Argument) -> int:
     return _batch(b) * 2 * a[-1] ** 2 * b[-1]
 

@@ -45,9 +45,7 @@ def pair_loss(x: Shape, target: Shape, *arguments: Argument, each: int) -> int:
 
 def _register() -> None:
     for name, each in FORWARD.items():
-        formula(f"aten::{name}", source=f"{each} per element, then the reduction")(
-            partial(pair_loss, each=each)
-        )
+        formula(f"aten::{name}", source=f"{each} per element, then the reduction")(partial(pair_loss, each=each))
     for name, each in BACKWARD.items():
         price = partial(elementwise, each=each, operands=3)
         formula(f"aten::{name}", source=f"{each} per element")(price)
@@ -56,21 +54,13 @@ def _register() -> None:
 _register()
 
 
-@formula(
-    "aten::binary_cross_entropy", source="two logs, two differences, two products, sum, negate; weight 1"
-)
-def binary_cross_entropy(
-    x: Shape, _target: Shape, weight: Argument = None, reduction: int = 1, *_: Argument
-) -> int:
+@formula("aten::binary_cross_entropy", source="two logs, two differences, two products, sum, negate; weight 1")
+def binary_cross_entropy(x: Shape, _target: Shape, weight: Argument = None, reduction: int = 1, *_: Argument) -> int:
     return (8 + (weight is not None)) * x.numel + _folded(x.numel, reduction)
 
 
-@formula(
-    "aten::binary_cross_entropy_backward", source="two differences, product, quotient, product; weight 1"
-)
-def binary_cross_entropy_backward(
-    _grad: Shape, x: Shape, _target: Shape, weight: Argument = None, *_: Argument
-) -> int:
+@formula("aten::binary_cross_entropy_backward", source="two differences, product, quotient, product; weight 1")
+def binary_cross_entropy_backward(_grad: Shape, x: Shape, _target: Shape, weight: Argument = None, *_: Argument) -> int:
     return (5 + (weight is not None)) * x.numel
 
 
@@ -83,9 +73,7 @@ def bce_with_logits(x: Shape, target: Shape, *arguments: Argument) -> int:
     return each * number + _folded(number, reduction)
 
 
-@formula(
-    "aten::nll_loss_forward", "aten::nll_loss2d_forward", source="a choice and a sign per target; weight 1"
-)
+@formula("aten::nll_loss_forward", "aten::nll_loss2d_forward", source="a choice and a sign per target; weight 1")
 def nll_loss(_x: Shape, target: Shape, weight: Argument, reduction: int, *_: Argument) -> int:
     return (1 + (weight is not None)) * target.numel + _folded(target.numel, reduction)
 
@@ -109,16 +97,12 @@ def multi_margin_loss_backward(_grad: Shape, x: Shape, *_: Argument) -> int:
     return 5 * x.numel
 
 
-@formula(
-    "aten::multilabel_margin_loss_forward", source="difference, sum, maximum, sum for each pair of classes"
-)
+@formula("aten::multilabel_margin_loss_forward", source="difference, sum, maximum, sum for each pair of classes")
 def multilabel_margin_loss(x: Shape, *_: Argument) -> int:
     return 4 * x.numel * (x[-1] if x else 1)
 
 
-@formula(
-    "aten::multilabel_margin_loss_backward", source="difference, sum, comparison, two sums for each pair"
-)
+@formula("aten::multilabel_margin_loss_backward", source="difference, sum, comparison, two sums for each pair")
 def multilabel_margin_loss_backward(_grad: Shape, x: Shape, *_: Argument) -> int:
     return 5 * x.numel * (x[-1] if x else 1)
 

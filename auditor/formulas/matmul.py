@@ -92,9 +92,7 @@ def mkldnn_linear(a: Shape, weight: Shape, *_: Argument) -> int:
     return multiply_adds(a.numel * weight[0], a)
 
 
-@formula(
-    "aten::linear_backward", "aten::mkldnn_linear_backward", source="one product each for input and weight"
-)
+@formula("aten::linear_backward", "aten::mkldnn_linear_backward", source="one product each for input and weight")
 def linear_backward(a: Shape, _grad: Shape, weight: Shape, mask: tuple[bool, ...], *_: Argument) -> int:
     return multiply_adds(a.numel * weight[0], a) * sum(mask[:2])
 

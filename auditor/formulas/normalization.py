@@ -32,9 +32,7 @@ formula = partial(registry.formula, family=Family.NORMALIZATION)
 _ALL = (True, True, True)
 
 
-@formula(
-    "aten::_softmax", "aten::_safe_softmax", "aten::_masked_softmax", "aten::softmax.int_out", source="5n"
-)
+@formula("aten::_softmax", "aten::_safe_softmax", "aten::_masked_softmax", "aten::softmax.int_out", source="5n")
 def softmax(x: Shape, *_: Argument) -> int:
     return 5 * x.numel
 
@@ -148,9 +146,7 @@ def batch_norm_evaluating(x: Shape, weight: Argument, bias: Argument, *_: Argume
     "aten::_batch_norm_with_update_functional",
     source="5n + 4m + 6m, affine n each",
 )
-def batch_norm_with_update(
-    x: Shape, weight: Argument, bias: Argument, running: Argument, *_: Argument
-) -> int:
+def batch_norm_with_update(x: Shape, weight: Argument, bias: Argument, running: Argument, *_: Argument) -> int:
     return _batch_norm(x, (weight, bias), running, training=True)
 
 
@@ -206,9 +202,7 @@ def weight_norm(v: Shape, g: Shape, *_: Argument) -> int:
     return 3 * v.numel + 2 * g.numel
 
 
-@formula(
-    "aten::_weight_norm_interface_backward", source="product, sum; two products and a difference; 4 per row"
-)
+@formula("aten::_weight_norm_interface_backward", source="product, sum; two products and a difference; 4 per row")
 def weight_norm_backward(grad: Shape, _v: Shape, g: Shape, *_: Argument) -> int:
     return 5 * grad.numel + 4 * g.numel
 

@@ -52,15 +52,11 @@ def adam(parameters: tuple[Shape, ...], *rest: Argument) -> int:
     return _adam(parameters, rest, ADAM_OPS)
 
 
-@formula(
-    "aten::_fused_sgd", source="1 per element, momentum 2, nesterov 1, maximize and a gradient scale 1 each"
-)
+@formula("aten::_fused_sgd", source="1 per element, momentum 2, nesterov 1, maximize and a gradient scale 1 each")
 def sgd(parameters: tuple[Shape, ...], _grads: Argument, buffers: Argument, *rest: Argument) -> int:
     _decay, _momentum, _rate, _dampening, nesterov, maximize, first, scale = rest[:8]
     momentum = 2 if buffers and first is not True else 0
-    return (1 + momentum + (nesterov is True) + (maximize is True) + (scale is not None)) * _elements(
-        parameters
-    )
+    return (1 + momentum + (nesterov is True) + (maximize is True) + (scale is not None)) * _elements(parameters)
 
 
 @formula("aten::_fused_adagrad", source="6 per element; maximize and a gradient scale 1 each")

@@ -83,15 +83,11 @@ for _count in (2, 3):
 formula("aten::avg_pool1d", source="1 per element of a window, 1 per window")(partial(avg_pool, count=1))
 
 
-@formula(
-    "aten::max_pool2d_with_indices_backward", "aten::max_pool3d_with_indices_backward", source="1 per result"
-)
+@formula("aten::max_pool2d_with_indices_backward", "aten::max_pool3d_with_indices_backward", source="1 per result")
 @formula("aten::max_pool2d_backward", source="1 per result")
 @formula("aten::mkldnn_max_pool2d_backward", "aten::mkldnn_max_pool3d_backward", source="1 per result")
 @formula("aten::adaptive_max_pool2d_backward", "aten::adaptive_max_pool3d_backward", source="1 per result")
-@formula(
-    "aten::fractional_max_pool2d_backward", "aten::fractional_max_pool3d_backward", source="1 per result"
-)
+@formula("aten::fractional_max_pool2d_backward", "aten::fractional_max_pool3d_backward", source="1 per result")
 def scatter_back(grad: Shape, *_: Argument) -> int:
     return grad.numel
 
@@ -102,9 +98,7 @@ def adaptive_max_pool(x: Shape, *_: Argument) -> int:
 
 
 @formula("aten::_adaptive_avg_pool2d", "aten::_adaptive_avg_pool3d", source="1 per element, 1 per result")
-@formula(
-    "aten::mkldnn_adaptive_avg_pool2d", "aten::adaptive_avg_pool2d.out", source="1 per element, 1 per result"
-)
+@formula("aten::mkldnn_adaptive_avg_pool2d", "aten::adaptive_avg_pool2d.out", source="1 per element, 1 per result")
 def adaptive_avg_pool(x: Shape, size: tuple[int, ...], *_: Argument) -> int:
     return x.numel + prod(x[: -len(size)]) * prod(size)
 
@@ -114,9 +108,7 @@ def adaptive_avg_pool(x: Shape, size: tuple[int, ...], *_: Argument) -> int:
     "aten::_adaptive_avg_pool3d_backward",
     source="1 per element and result",
 )
-@formula(
-    "aten::mkldnn_adaptive_avg_pool2d_backward", "aten::adaptive_avg_pool3d_backward", source="as the forward"
-)
+@formula("aten::mkldnn_adaptive_avg_pool2d_backward", "aten::adaptive_avg_pool3d_backward", source="as the forward")
 def adaptive_avg_pool_backward(grad: Shape, x: Shape, *_: Argument) -> int:
     return grad.numel + x.numel
 
@@ -133,9 +125,7 @@ def upsample(x: Shape, size: Argument, *_: Argument, neighbours: int) -> int:
 
 
 # Sizes or scales, whichever is given: by way of the sizes in the end.
-registry.leave(
-    *(f"aten::upsample_{name}.vec" for name in ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d"))
-)
+registry.leave(*(f"aten::upsample_{name}.vec" for name in ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d")))
 
 
 def upsample_backward(grad: Shape, *_: Argument, neighbours: int) -> int:
@@ -146,9 +136,7 @@ def upsample_backward(grad: Shape, *_: Argument, neighbours: int) -> int:
 for _name, _neighbours in {"linear1d": 2, "bilinear2d": 4, "trilinear3d": 8, "bicubic2d": 16}.items():
     _each = f"{_neighbours} neighbours"
     formula(f"aten::upsample_{_name}", source=_each)(partial(upsample, neighbours=_neighbours))
-    formula(f"aten::upsample_{_name}_backward", source=_each)(
-        partial(upsample_backward, neighbours=_neighbours)
-    )
+    formula(f"aten::upsample_{_name}_backward", source=_each)(partial(upsample_backward, neighbours=_neighbours))
 
 
 @formula(
@@ -176,9 +164,7 @@ def _grid(x: Shape, grid: Shape, mode: int, each: int) -> int:
     return each * neighbours * x[1] * (grid.numel // dimensions)
 
 
-@formula(
-    "aten::grid_sampler_2d", "aten::grid_sampler_3d", "aten::cudnn_grid_sampler", source="2 per neighbour"
-)
+@formula("aten::grid_sampler_2d", "aten::grid_sampler_3d", "aten::cudnn_grid_sampler", source="2 per neighbour")
 @formula("aten::_grid_sampler_2d_cpu_fallback", source="2 per neighbour")
 def grid_sampler(x: Shape, grid: Shape, mode: int = 0, *_: Argument) -> int:
     return _grid(x, grid, mode, 2)

@@ -67,9 +67,7 @@ class Pricer:
         try:
             arguments = decode_arguments(signature.arguments)
             amount = _apply(formula, arguments)
-            others = tuple(
-                (each.family, _apply(each, arguments)) for each in self.registry.beside_of(formula)
-            )
+            others = tuple((each.family, _apply(each, arguments)) for each in self.registry.beside_of(formula))
             return Price(formula.family, _precision(arguments), amount, beside=others)
         except Exception as error:  # noqa: BLE001 - a formula may be anybody's code, and must not stop the count
             problem = f"{type(error).__name__}: {error}"
@@ -83,9 +81,7 @@ def _apply(formula: Formula, arguments: tuple[Argument, ...]) -> Amount:
     answer = formula.function(*arguments)
     amount = answer if isinstance(answer, Amount) else Amount(answer)
     if not all(type(number) is int and number >= 0 for number in amount):
-        raise FormulaError(
-            f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations"
-        )
+        raise FormulaError(f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations")
     return amount
 
 

@@ -56,9 +56,7 @@ def _cells(x: Shape, each: dict[int, int], mode: Argument, *factors: Argument) -
         raise FormulaError(f"a recurrent mode from 0 to 3 was expected, got {mode!r}")
     number = _positions(x) * each[mode]
     for factor in factors:
-        number *= (
-            (2 if factor else 1) if isinstance(factor, bool) else factor if isinstance(factor, int) else 0
-        )
+        number *= (2 if factor else 1) if isinstance(factor, bool) else factor if isinstance(factor, int) else 0
     return number
 
 

@@ -18,12 +18,8 @@ from auditor.tally import Argument, Shape
 formula = partial(registry.formula, family=Family.REDUCTION)
 
 
-@formula(
-    "aten::sum", "aten::prod", "aten::amax", "aten::amin", "aten::max", "aten::min", source="1 per element"
-)
-@formula(
-    "aten::argmax", "aten::argmin", "aten::all", "aten::any", "aten::_is_all_true", source="1 per element"
-)
+@formula("aten::sum", "aten::prod", "aten::amax", "aten::amin", "aten::max", "aten::min", source="1 per element")
+@formula("aten::argmax", "aten::argmin", "aten::all", "aten::any", "aten::_is_all_true", source="1 per element")
 @formula("aten::cumsum", "aten::cumprod", "aten::cummax", "aten::cummin", source="1 per element")
 @formula("aten::_cummax_helper", "aten::_cummin_helper", "aten::equal", source="1 per element")
 @formula("aten::_is_any_true", "aten::count_nonzero", "aten::hash_tensor", source="1 per element")
@@ -58,9 +54,7 @@ def std(x: Shape, dims: Argument = None, *_: Argument) -> int:
     return var(x, dims) + reduced(x, dims)
 
 
-@formula(
-    "aten::linalg_vector_norm", "aten::norm", "aten::native_norm", source="power, sum; a root per result"
-)
+@formula("aten::linalg_vector_norm", "aten::norm", "aten::native_norm", source="power, sum; a root per result")
 def norm(x: Shape, _order: Argument = None, dims: Argument = None, *_: Argument) -> int:
     return 2 * x.numel + reduced(x, dims)
 
@@ -135,9 +129,7 @@ def unique(x: Shape, *_: Argument) -> int:
     return x.numel * max(ceil_log2(x.numel), 1)
 
 
-@formula(
-    "aten::unique_dim", "aten::unique_dim_consecutive", source="a sort of slices: a comparison reads a slice"
-)
+@formula("aten::unique_dim", "aten::unique_dim_consecutive", source="a sort of slices: a comparison reads a slice")
 def unique_dim(x: Shape, dim: int, *_: Argument) -> int:
     return x.numel * max(ceil_log2(x[dim]), 1)
 

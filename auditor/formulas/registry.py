@@ -132,9 +132,7 @@ class Registry:
         """SHA-256 over the version, every name, family and source, and the code the formulas stand in."""
         if self._digest is None:
             every = [each for formula in self for each in (formula, *self.beside_of(formula))]
-            lines = [
-                f"{each.op}\t{each.family}\t{each.source}\t{_fingerprint(each.function)}\n" for each in every
-            ]
+            lines = [f"{each.op}\t{each.family}\t{each.source}\t{_fingerprint(each.function)}\n" for each in every]
             text = f"auditor.formulas/{TABLE_VERSION}\n{''.join(lines)}{sorted(self._left)}"
             self._digest = hashlib.sha256(text.encode()).hexdigest()
         return self._digest

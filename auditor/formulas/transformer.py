@@ -72,8 +72,6 @@ def multi_head_softmax(query: Shape, key: Shape, _value: Shape, _width: int, hea
     return softmax(_scores(query, key, heads))
 
 
-@registry.formula(
-    "aten::_transform_bias_rescale_qkv", family=Family.POINTWISE, source="bias, and the queries' scale"
-)
+@registry.formula("aten::_transform_bias_rescale_qkv", family=Family.POINTWISE, source="bias, and the queries' scale")
 def bias_rescale(qkv: Shape, *_: Argument) -> int:
     return qkv.numel + qkv.numel // 3

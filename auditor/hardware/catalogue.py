@@ -52,9 +52,7 @@ def load(paths: Iterable[Path] | None = None) -> Catalogue:
         for node in fields["chips"] if "chips" in fields else ():  # noqa: SIM401 - a Node has no empty one
             chip = _chip(node, fields, shared)
             if chip.id in chips:
-                raise CatalogueError(
-                    f"{node.file}:{node.line}: {node.path}: the id {chip.id!r} is taken already"
-                )
+                raise CatalogueError(f"{node.file}:{node.line}: {node.path}: the id {chip.id!r} is taken already")
             chips[chip.id] = chip
     return Catalogue(chips=tuple(chips.values()), sources=shared.sources, digest=digest(files))
 

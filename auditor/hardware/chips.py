@@ -74,9 +74,7 @@ class Chip:
     memory_gb: Decimal | None
     memory_bus_bits: int | None
     memory_gb_per_s: Decimal | None
-    dense_peak_tera: Mapping[
-        str, Decimal
-    ]  # tera-operations per second, a multiply-add being two, without sparsity
+    dense_peak_tera: Mapping[str, Decimal]  # tera-operations per second, a multiply-add being two, without sparsity
     bit_lengths: Mapping[str, BitLength]  # of the types in dense_peak_tera
     rate_limit: Decimal | None  # tensor rate as a share of what cores and clock would give
     dies: tuple[Dies, ...]

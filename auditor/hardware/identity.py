@@ -72,12 +72,8 @@ class Device:
 
         Raises: HardwareError: a field that no device has, or no kind.
         """
-        reasons = {
-            name[len(_NOT_GIVEN) :]: text for name, text in mapping.items() if name.startswith(_NOT_GIVEN)
-        }
-        given = {
-            name: text for name, text in mapping.items() if name != "kind" and not name.startswith(_NOT_GIVEN)
-        }
+        reasons = {name[len(_NOT_GIVEN) :]: text for name, text in mapping.items() if name.startswith(_NOT_GIVEN)}
+        given = {name: text for name, text in mapping.items() if name != "kind" and not name.startswith(_NOT_GIVEN)}
         return cls(kind=mapping.get("kind", ""), given=given, not_given=reasons)
 
 

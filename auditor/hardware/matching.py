@@ -65,9 +65,7 @@ def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[Chip]
         why = f"{len(fitting)} parts share its PCI id" if fitting else _against(identity, named, catalogue)
         others = _fitting_silicon(identity, catalogue)
         candidates = _unique([*(fitting or named), *(others if not fitting else [])])
-        return Match(
-            chip=None, candidates=tuple(candidates), basis=f"undetermined: {why}{_names(candidates)}"
-        )
+        return Match(chip=None, candidates=tuple(candidates), basis=f"undetermined: {why}{_names(candidates)}")
     chip = fitting[0]
     agreeing = _agreeing(identity, chip)
     if not listed and len(agreeing) < _VIEWS_NEEDED:

@@ -117,9 +117,7 @@ def _named(library: Any, handles: list[Any], entry: str) -> _Selected | None:
 def _by_uuid(library: Any, handles: list[Any], entry: str) -> _Selected | None:
     if not entry.startswith("GPU-"):
         return None
-    found = [
-        handle for handle in handles if str(_attempt(library.nvmlDeviceGetUUID, handle)[0]).startswith(entry)
-    ]
+    found = [handle for handle in handles if str(_attempt(library.nvmlDeviceGetUUID, handle)[0]).startswith(entry)]
     return _Selected(handle=found[0]) if len(found) == 1 else None
 
 

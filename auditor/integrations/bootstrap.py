@@ -1,6 +1,4 @@
-"""Attaches to a process below `auditor run` at the moment torch has been imported there; a process without torch never
-notices.
-"""
+"""Attaches to a process below `auditor run` when torch has been imported there; one without torch never notices."""
 
 from __future__ import annotations
 

@@ -86,9 +86,7 @@ def begin(directory: Path, settings: Settings, command: Sequence[str]) -> Superv
     directory.mkdir(parents=True, exist_ok=True)
     run_id = new_run_id(directory)
     place = Place(role="launcher", rank=0, expected_ranks=0)
-    book = genesis.open_book(
-        directory, settings, place, run_id=run_id, command=tuple(command), counter="", devices=()
-    )
+    book = genesis.open_book(directory, settings, place, run_id=run_id, command=tuple(command), counter="", devices=())
     say(f"auditing {' '.join(command[:3])}{' …' if len(command) > 3 else ''}; the ledger is in {directory}")
     return Supervised(directory, run_id, book, len(segment_paths(directory)))
 

@@ -23,9 +23,7 @@ NO_HEAD = "0" * 64
 _RECORD_DOMAIN = b"auditor.record/1\n"
 _SIGNATURE_DOMAIN = b"auditor.head/1\n"
 _LINK_DOMAIN = b"auditor.link/1\n"
-_LINE = re.compile(
-    rb'\{"record":(\{.*\}),"hash":"([0-9a-f]{64})"(?:,"signature":"([0-9a-f]{128})")?\}', re.DOTALL
-)
+_LINE = re.compile(rb'\{"record":(\{.*\}),"hash":"([0-9a-f]{64})"(?:,"signature":"([0-9a-f]{128})")?\}', re.DOTALL)
 
 
 class Frame(NamedTuple):
@@ -62,9 +60,7 @@ def frame(data: bytes, key: SigningKey | None) -> Frame:
     ending = b',"signature":"%s"' % signature.hex().encode() if signature else b""
     line = b'{"record":%s,"hash":"%s"%s}\n' % (data, digest.hex().encode(), ending)
     if len(line) > LINE_LIMIT_BYTES:
-        raise LedgerInvalid(
-            f"a record has {len(line)} bytes as a line, more than the {LINE_LIMIT_BYTES} allowed"
-        )
+        raise LedgerInvalid(f"a record has {len(line)} bytes as a line, more than the {LINE_LIMIT_BYTES} allowed")
     return Frame(line, _head(digest, signature))
 
 
@@ -149,16 +145,12 @@ class Scanner:
                 "signature was changed"
             )
         if isinstance(record.body, Genesis) != (self._records == 0):
-            raise self._false(
-                f"a record of kind {record.body.kind!r} cannot stand here: the first is the genesis"
-            )
+            raise self._false(f"a record of kind {record.body.kind!r} cannot stand here: the first is the genesis")
         self._sealed = isinstance(record.body, Seal)
 
     def _check_signature(self, record: Record, digest: bytes, signature: bytes) -> None:
         if bool(signature) != (record.body.kind in SIGNED_KINDS):
-            raise self._false(
-                f"a record of kind {record.body.kind!r} must {'not ' if signature else ''}be signed"
-            )
+            raise self._false(f"a record of kind {record.body.kind!r} must {'not ' if signature else ''}be signed")
         if isinstance(record.body, Genesis):
             self._public_key = record.body.public_key
             if not verify(self._public_key, signature, _SIGNATURE_DOMAIN + digest):

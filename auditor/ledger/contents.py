@@ -146,9 +146,7 @@ class Contents:
         return self._priced(self._agreed) + self._priced(self._differing)
 
     def _priced(self, times: Mapping[str, int]) -> Operations:
-        return add_up(
-            [(self._prices[digest] or Operations.none(), number) for digest, number in times.items()]
-        )
+        return add_up([(self._prices[digest] or Operations.none(), number) for digest, number in times.items()])
 
     def _take(self, record: Record) -> None:
         match record.body:
@@ -211,9 +209,7 @@ class Contents:
             raise LedgerInvalid("the interval ends before the one before it")
         known = all(digest in self._prices and times > 0 for digest, times in body.tallies)
         if not known or len(dict(body.tallies)) != len(body.tallies):
-            raise LedgerInvalid(
-                "the interval refers to a tally that does not stand before it, or twice to one"
-            )
+            raise LedgerInvalid("the interval refers to a tally that does not stand before it, or twice to one")
 
     def _count(self, body: Interval) -> Operations:
         """The operations of an interval: recounted where they can be, else as recorded."""
@@ -256,9 +252,7 @@ class Contents:
         recorded = self.recorded()
         if (body.operations, body.unpriced) != (rows_of(recorded), unpriced_of(recorded)):
             said = _read(body.operations, body.unpriced)
-            raise LedgerInvalid(
-                f"the seal does not come to its intervals: {_first_difference(said, recorded)}"
-            )
+            raise LedgerInvalid(f"the seal does not come to its intervals: {_first_difference(said, recorded)}")
         counted = (self.steps, self.elapsed_us, len(self.notes(Gap)))
         if (body.steps, body.elapsed_us, body.gaps) != counted:
             raise LedgerInvalid(f"the seal says other steps, time or gaps than its segment: {counted}")
@@ -285,8 +279,6 @@ def _first_difference(said: Operations, found: Operations) -> str:
     for bucket in sorted(said.amounts.keys() | found.amounts.keys()):
         left, right = said.amounts.get(bucket), found.amounts.get(bucket)
         if left != right:
-            numbers = " and ".join(
-                "nothing" if part is None else "/".join(map(str, part)) for part in (left, right)
-            )
+            numbers = " and ".join("nothing" if part is None else "/".join(map(str, part)) for part in (left, right))
             return f"bucket {'/'.join(bucket)}: recorded and recounted are {numbers}"
     return f"operators without a price: recorded {dict(said.unpriced)}, recounted {dict(found.unpriced)}"

@@ -62,9 +62,7 @@ def of_segments(segments: Sequence[SegmentReading]) -> Iterator[Finding]:
     yield from _gaps(segments)
 
 
-def _capped(
-    check: Callable[[SegmentReading], Finding | None], segments: Sequence[SegmentReading]
-) -> Iterator[Finding]:
+def _capped(check: Callable[[SegmentReading], Finding | None], segments: Sequence[SegmentReading]) -> Iterator[Finding]:
     found = [finding for finding in map(check, segments) if finding]
     yield from found[:_MOST_ALIKE]
     if len(found) > _MOST_ALIKE:
@@ -121,9 +119,7 @@ def of_unreadable(unreadable: Sequence[Unreadable]) -> Iterator[Finding]:
         yield Finding(verdict, f"{segment.name}: {segment.cause}. Nothing of it is counted.")
     if len(unreadable) > _MOST_ALIKE:
         verdict = Verdict.INVALID if any(segment.false for segment in unreadable) else Verdict.INCOMPLETE
-        yield Finding(
-            verdict, f"There are {len(unreadable) - _MOST_ALIKE} more segments that cannot be read."
-        )
+        yield Finding(verdict, f"There are {len(unreadable) - _MOST_ALIKE} more segments that cannot be read.")
 
 
 def of_ranks(segments: Sequence[SegmentReading], expected: int, seen: set[int]) -> Iterator[Finding]:
@@ -135,9 +131,7 @@ def of_ranks(segments: Sequence[SegmentReading], expected: int, seen: set[int]) 
         text = f"{missing} of {expected} ranks left no segment: {names}. What they did is not counted."
         yield Finding(Verdict.INCOMPLETE, text)
     for rank in sorted(seen):
-        attempts = {
-            s.genesis.attempt for s in segments if s.genesis.role == "rank" and s.genesis.rank == rank
-        }
+        attempts = {s.genesis.attempt for s in segments if s.genesis.role == "rank" and s.genesis.rank == rank}
         lost = max(attempts) + 1 - len(attempts)
         if lost:
             of = max(attempts) + 1

@@ -65,9 +65,7 @@ def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | 
     unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
     segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=_order)
     if not segments:
-        raise LedgerInvalid(
-            f"{directory}: no segment can be read: {unreadable[0].name}: {unreadable[0].cause}"
-        )
+        raise LedgerInvalid(f"{directory}: no segment can be read: {unreadable[0].name}: {unreadable[0].cause}")
     counted, said = _separate(segments)
     said += findings.of_segments(counted)
     said += findings.of_unreadable(unreadable)
@@ -119,9 +117,7 @@ def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading],
 def _of_folder(directory: Path) -> Iterator[Finding]:
     for path in sorted(segments_of(directory).iterdir()):
         if path.suffix != ".jsonl" and not path.name.startswith("."):
-            yield Finding(
-                Verdict.INCOMPLETE, f"segments/{path.name} is not a segment's name; it was not read."
-            )
+            yield Finding(Verdict.INCOMPLETE, f"segments/{path.name} is not a segment's name; it was not read.")
 
 
 def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterator[Finding]:
@@ -147,9 +143,7 @@ def _of_cutting(directory: Path, cut: Recovered) -> Iterator[Finding]:
         yield Finding(Verdict.INVALID, f"{cut.kept_as} is not what was cut: its bytes were changed.")
 
 
-def _conclude(
-    directory: Path, segments: Sequence[SegmentReading], unreadable: int, said: list[Finding]
-) -> Reading:
+def _conclude(directory: Path, segments: Sequence[SegmentReading], unreadable: int, said: list[Finding]) -> Reading:
     first = segments[0]
     launchers = [segment for segment in segments if segment.genesis.role == "launcher"]
     ranks = {segment.genesis.rank for segment in segments if segment.genesis.role == "rank"}

@@ -167,9 +167,7 @@ def _claim(directory: Path, genesis: Genesis) -> tuple[int, Path, Genesis]:
     for _ in range(_MOST_RACES):
         path = segments_of(directory) / segment_name(genesis)
         try:
-            descriptor = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
-            )
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
             genesis = dataclasses.replace(genesis, attempt=genesis.attempt + 1)
             continue

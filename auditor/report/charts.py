@@ -53,9 +53,7 @@ def phases_by_step(course: Course, *, name: str, width: int) -> str:
 def families(amounts: Mapping[str, int], *, name: str, width: int) -> str:
     """One bar for each family that has any operations, the largest first, with its share."""
     total = sum(amounts.values())
-    rows = sorted(
-        ((ops, family) for family, ops in amounts.items() if ops), key=lambda row: (-row[0], row[1])
-    )
+    rows = sorted(((ops, family) for family, ops in amounts.items() if ops), key=lambda row: (-row[0], row[1]))
     box = Box(left=104, top=4, right=width - 84, bottom=4 + 26 * max(len(rows), 2))
     described = "; ".join(f"{family} {share(ops, total)}" for ops, family in rows)
     picture = Picture(

@@ -76,9 +76,7 @@ def _edges(steps: int) -> list[int]:
 
 def _spans(segments: Iterable[SegmentReading], steps: int) -> Iterator[_Span]:
     done: Counter[tuple[str, int]] = Counter()
-    for segment in sorted(
-        segments, key=lambda s: (s.genesis.role, s.genesis.rank, s.genesis.attempt, s.name)
-    ):
+    for segment in sorted(segments, key=lambda s: (s.genesis.role, s.genesis.rank, s.genesis.attempt, s.name)):
         lane = (
             segment.genesis.role if segment.genesis.role == "rank" else segment.name,
             segment.genesis.rank,

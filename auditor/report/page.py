@@ -42,9 +42,7 @@ def render(view: View) -> str:
             breakdowns=_breakdowns(view),
             threshold_lines=_lines(view),
             pictures=_pictures(view),
-            shown_phases=[
-                phase for phase in Phase if any(found.by_phase[phase] for found in view.course.bins)
-            ],
+            shown_phases=[phase for phase in Phase if any(found.by_phase[phase] for found in view.course.bins)],
             most_rows=_MOST_ROWS,
         )
     )

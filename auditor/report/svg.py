@@ -108,9 +108,7 @@ def step_axis(box: Box, steps: int, width: int) -> str:
     """Marks under the plot, at the end of the step that they name."""
     parts = [rule(box.left, box.bottom, box.right, box.bottom, "axis")]
     if steps:
-        ticks = [tick for tick in linear_ticks(steps, 3 if width < _NARROW else 6) if tick < steps * 0.93] + [
-            steps
-        ]
+        ticks = [tick for tick in linear_ticks(steps, 3 if width < _NARROW else 6) if tick < steps * 0.93] + [steps]
         for tick in ticks:
             x = box.left + box.width * (tick / steps)
             anchor = "end" if tick == steps else "middle"

@@ -145,9 +145,7 @@ def _unpriced(view: View) -> Iterator[Block]:
     if not view.unpriced:
         yield Paragraph("None: every operator seen has a price.")
         return
-    yield Paragraph(
-        "Seen but not counted, so the total is a floor. Their calls are kept and can be recounted.", "open"
-    )
+    yield Paragraph("Seen but not counted, so the total is a floor. Their calls are kept and can be recounted.", "open")
     rows = tuple((op, f"{calls:,}") for op, calls in view.unpriced[:_MOST_ROWS])
     yield Table(("operator", "calls"), rows, right=frozenset({1}))
     if len(view.unpriced) > _MOST_ROWS:
@@ -159,8 +157,7 @@ def _gaps(view: View) -> Iterator[Block]:
         return
     yield Heading("What the auditor could not see or do")
     rows = tuple(
-        (gap.cause, gap.message, f"{gap.times:,}", "yes" if gap.lower_bound else "no")
-        for gap in view.gaps[:_MOST_ROWS]
+        (gap.cause, gap.message, f"{gap.times:,}", "yes" if gap.lower_bound else "no") for gap in view.gaps[:_MOST_ROWS]
     )
     yield Table(("cause", "what happened", "times", "count affected"), rows, right=frozenset({2}), flexible=1)
     if len(view.gaps) > _MOST_ROWS:
@@ -177,9 +174,7 @@ def _opinion(view: View) -> Iterator[Block]:
     if found.unavailable:
         yield Bullets(found.unavailable)
     if found.explained:
-        rows = tuple(
-            (row.operator, row.module, row.ours, row.theirs, row.note) for row in found.explained[:_MOST_ROWS]
-        )
+        rows = tuple((row.operator, row.module, row.ours, row.theirs, row.note) for row in found.explained[:_MOST_ROWS])
         columns = ("operator", "module", "here", found.counter, "why")
         yield Table(columns, rows, right=frozenset({2, 3}), flexible=4)
 
@@ -195,9 +190,7 @@ def _hardware(view: View) -> Iterator[Block]:
 def _device_rows(group: HardwareGroup) -> Iterator[tuple[str, str]]:
     device = group.example
     number = f"{group.number:,} x " if group.number > 1 else ""
-    ranks = (
-        f"{'rank' if len(group.ranks) == 1 else 'ranks'} {listing([str(rank) for rank in group.ranks], 8)}"
-    )
+    ranks = f"{'rank' if len(group.ranks) == 1 else 'ranks'} {listing([str(rank) for rank in group.ranks], 8)}"
     yield "device", f"{number}{device.name} ({device.kind}, {ranks})"
     yield "chip", device.chip or "not identified"
     tpp = "not known" if device.tpp is None else rounded(device.tpp, 2)

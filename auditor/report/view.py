@@ -93,9 +93,7 @@ class View:
     hardware: tuple[Hardware, ...]
     hardware_groups: tuple[HardwareGroup, ...]
     rules: tuple[Finding, ...]
-    names: Mapping[
-        str, str
-    ]  # by rule id: the beginning of its title, as far as that tells it from the others
+    names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
     reached: tuple[Finding, ...]
     nearest: Finding | None  # of those not reached, the line that the count is nearest to
@@ -194,9 +192,7 @@ def _names(rules: Sequence[Finding]) -> dict[str, str]:
     """Titles up to their first comma; whole where two would be the same."""
     short = {finding.id: finding.title.partition(",")[0] for finding in rules}
     times = Counter(short.values())
-    return {
-        finding.id: short[finding.id] if times[short[finding.id]] == 1 else finding.title for finding in rules
-    }
+    return {finding.id: short[finding.id] if times[short[finding.id]] == 1 else finding.title for finding in rules}
 
 
 def _history(ruleset: RuleSet, rule_id: str, as_of: date) -> tuple[Event, ...]:

@@ -45,9 +45,7 @@ def classify_chip(
     values: Values = {
         "tpp": _number("tpp", tpp),
         "performance_density": _number("performance_density", performance_density),
-        "data_centre": Result(
-            data_centre, frozenset() if data_centre is not None else frozenset({"data_centre"})
-        ),
+        "data_centre": Result(data_centre, frozenset() if data_centre is not None else frozenset({"data_centre"})),
     }
     return _walk(rule, values, as_of)
 
@@ -76,9 +74,7 @@ def _walk(rule: Rule, values: Values, as_of: date) -> Classification:
     return _left_open(rule, possible, names, excluded, as_of)
 
 
-def _left_open(
-    rule: Rule, possible: list[str], names: set[str], excluded: Result, as_of: date
-) -> Classification:
+def _left_open(rule: Rule, possible: list[str], names: set[str], excluded: Result, as_of: date) -> Classification:
     if possible == [NONE]:
         return _decided(NONE, "", ["It meets none of the paragraphs."], rule, as_of)
     if excluded.value is None and NONE not in possible:
@@ -106,9 +102,7 @@ def _decided(eccn: str, paragraph: str, reasons: list[str], rule: Rule, as_of: d
     )
 
 
-def _undetermined(
-    rule_id: str, possible: tuple[str, ...], reasons: tuple[str, ...], as_of: date
-) -> Classification:
+def _undetermined(rule_id: str, possible: tuple[str, ...], reasons: tuple[str, ...], as_of: date) -> Classification:
     return Classification(
         eccn=UNDETERMINED, paragraph="", possible=possible, reasons=reasons, rule=rule_id, as_of=as_of
     )

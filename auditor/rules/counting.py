@@ -39,8 +39,7 @@ def count(counter: Counter, operations: Operations) -> Count:
             sums[_deciding(counter, bucket, component)] += amount_ops
     parts = [Part(line=line, amount_ops=ops) for line, ops in zip(counter.lines, sums, strict=True) if ops]
     by_treatment = {
-        treatment: sum(part.amount_ops for part in parts if part.line.treatment is treatment)
-        for treatment in Treatment
+        treatment: sum(part.amount_ops for part in parts if part.line.treatment is treatment) for treatment in Treatment
     }
     purposes = {bucket.purpose for bucket, amount in operations if any(amount)}
     return Count(

@@ -83,9 +83,7 @@ class Expression:
         Raises: RuleError: a division by zero.
         """
         try:
-            return self._evaluate(
-                {name: values.get(name, Result(None, frozenset({name}))) for name in self.names}
-            )
+            return self._evaluate({name: values.get(name, Result(None, frozenset({name}))) for name in self.names})
         except ZeroDivisionError as error:
             raise RuleError(f"{self.text!r} divides by zero") from error
 
@@ -152,8 +150,7 @@ class _Builder:
     def _comparison(self, node: ast.Compare) -> _Term:
         operands = [node.left, *node.comparators]
         pairs = [
-            self._pair(left, op, right)
-            for left, op, right in zip(operands[:-1], node.ops, operands[1:], strict=True)
+            self._pair(left, op, right) for left, op, right in zip(operands[:-1], node.ops, operands[1:], strict=True)
         ]
         return _Term(Kind.TRUTH, lambda values: all_of([pair(values) for pair in pairs]))
 

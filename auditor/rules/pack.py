@@ -116,15 +116,11 @@ class _Pack:
     """One file, and its four sections."""
 
     def __init__(self, document: Node) -> None:
-        self.fields = document.fields(
-            required=("schema",), optional=("sources", "facts", "counters", "rules")
-        )
+        self.fields = document.fields(required=("schema",), optional=("sources", "facts", "counters", "rules"))
         if self.fields["schema"].text() != SCHEMA:
             self.fields["schema"].fail(f"{SCHEMA!r}")
 
-    def each(
-        self, section: str, taken: Mapping[str, Item], read: Callable[[str, Node], Item]
-    ) -> dict[str, Item]:
+    def each(self, section: str, taken: Mapping[str, Item], read: Callable[[str, Node], Item]) -> dict[str, Item]:
         """The items of a section that is a mapping from names."""
         found: dict[str, Item] = {}
         for name, node in self.fields[section].fields().items() if section in self.fields else ():
@@ -132,9 +128,7 @@ class _Pack:
             found[name] = read(name, node)
         return found
 
-    def listed(
-        self, section: str, taken: Mapping[str, Item], read: Callable[[Node], Item]
-    ) -> dict[str, Item]:
+    def listed(self, section: str, taken: Mapping[str, Item], read: Callable[[Node], Item]) -> dict[str, Item]:
         """The items of a section that is a list, by their ids."""
         found: dict[str, Item] = {}
         for node in self.fields[section].items() if section in self.fields else ():
@@ -151,9 +145,7 @@ def _refuse_taken(node: Node, name: str, taken: Mapping[str, object]) -> None:
 
 def _source(name: str, node: Node) -> Source:
     fields = node.fields(required=("title", "locator", "read"), optional=())
-    return Source(
-        id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=_date(fields["read"])
-    )
+    return Source(id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=_date(fields["read"]))
 
 
 def _fact(name: str, node: Node) -> Fact:

@@ -173,18 +173,12 @@ class _Case:
             reasons += [f"Not answered: {clause.words}" for clause in against.open]
         if reached is not True:
             reasons += [f"The count is a lower bound: {words}." for words in self.missing]
-            reasons += [
-                f"Not in any record, though the law counts it: {words}." for words in self.counter.unseen
-            ]
+            reasons += [f"Not in any record, though the law counts it: {words}." for words in self.counter.unseen]
         for part in self.counted.parts:
             if part.line.treatment == "undetermined":
-                reasons.append(
-                    f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}"
-                )
+                reasons.append(f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}")
         if self.prior_ops:
-            reasons.append(
-                f"{scientific(self.prior_ops)} operations of earlier training are added, as stated."
-            )
+            reasons.append(f"{scientific(self.prior_ops)} operations of earlier training are added, as stated.")
         reasons += self._tolerance_words()
         return [*reasons, *self.rule.notes]
 
@@ -203,9 +197,7 @@ class _Case:
         reasons = [f"{self.counter.tolerance} Reported like that: {scientific(self.counted_ops, digits)}."]
         within = abs(self.counted_ops - self.threshold.ops) * 100 <= percent * self.counted_ops
         if within:
-            reasons.append(
-                f"The line lies within {percent} % of the count: an estimate could fall on either side."
-            )
+            reasons.append(f"The line lies within {percent} % of the count: an estimate could fall on either side.")
         return reasons
 
 

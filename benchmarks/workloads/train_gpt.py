@@ -44,9 +44,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
-        )
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).flatten(-2))
 
@@ -69,9 +67,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Token and position embeddings, blocks, and a head of its own (not tied to the embedding)."""
 
-    def __init__(
-        self, *, layers: int, heads: int, width: int, context: int, checkpointing: str = "none"
-    ) -> None:
+    def __init__(self, *, layers: int, heads: int, width: int, context: int, checkpointing: str = "none") -> None:
         super().__init__()
         self.checkpointing = checkpointing
         self.tokens = nn.Embedding(VOCABULARY, width)
@@ -143,9 +139,7 @@ def load_text(limit_bytes: int = TEXT_BYTES) -> tuple[Tensor, Tensor]:
     """The standard library's top-level modules by name, as bytes: those to train on, and those held out."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     if len(files) < HELD_OUT_EVERY:
-        raise SystemExit(
-            "this Python came without the source of its standard library, which is the text to train on"
-        )
+        raise SystemExit("this Python came without the source of its standard library, which is the text to train on")
     parts: tuple[bytearray, bytearray] = (bytearray(), bytearray())
     for number, file in enumerate(files):
         if len(parts[0]) + len(parts[1]) >= limit_bytes:
@@ -213,9 +207,7 @@ def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int) -> floa
     return peak * (0.55 + 0.45 * math.cos(math.pi * progress))
 
 
-def save(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, step: int
-) -> None:
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, step: int) -> None:
     """The checkpoint stands whole under ``path``, or the one before it does."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,9 +220,7 @@ def save(
     print(f"step {step:5d}  saved {path}", flush=True)
 
 
-def restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-) -> int:
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
     """Model, optimizer and data order are as they were saved; answers with the number of steps done."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
@@ -281,16 +271,12 @@ def train(arguments: argparse.Namespace) -> None:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, with what does not fit together refused."""
     summary = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(
-        description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     size = parser.add_argument_group("size")
     for name, default in (("layers", 4), ("heads", 4), ("width", 256), ("context", 256), ("batch", 8)):
         size.add_argument(f"--{name}", type=int, default=default)
     run = parser.add_argument_group("training")
-    run.add_argument(
-        "--steps", type=int, default=80, help="optimizer steps in all, those before a resume included"
-    )
+    run.add_argument("--steps", type=int, default=80, help="optimizer steps in all, those before a resume included")
     run.add_argument("--accumulate", type=int, default=2, help="batches to one optimizer step")
     run.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
     run.add_argument("--warmup", type=int, default=10, help="steps until the highest learning rate")
@@ -300,9 +286,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     how = parser.add_argument_group("how it is computed")
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     how.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    how.add_argument(
-        "--checkpoint-activations", choices=("none", "reentrant", "non-reentrant"), default="none"
-    )
+    how.add_argument("--checkpoint-activations", choices=("none", "reentrant", "non-reentrant"), default="none")
     how.add_argument("--autocast", choices=("none", "bf16"), default="none")
     how.add_argument("--foreach", action=argparse.BooleanOptionalAction, help="AdamW over lists of tensors")
     how.add_argument("--fused", action=argparse.BooleanOptionalAction, help="AdamW in one kernel")
@@ -310,9 +294,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     files.add_argument("--log-every", type=int, default=5, metavar="STEPS")
     files.add_argument("--eval-every", type=int, default=20, metavar="STEPS")
     files.add_argument("--save-every", type=int, default=40, metavar="STEPS")
-    files.add_argument(
-        "--out", type=Path, metavar="DIR", help="where checkpoints are written; none without it"
-    )
+    files.add_argument("--out", type=Path, metavar="DIR", help="where checkpoints are written; none without it")
     files.add_argument("--resume", type=Path, metavar="FILE", help="continue from this checkpoint")
     arguments = parser.parse_args(argv)
     if arguments.width % arguments.heads:

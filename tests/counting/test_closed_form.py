@@ -34,9 +34,7 @@ def run(train_gpt, *, accumulate=ACCUMULATE, steps=STEPS, bf16=False, fused=None
     model = train_gpt.build_model(layers=LAYERS, heads=HEADS, width=WIDTH, context=CONTEXT, **model_options)
     optimizer = train_gpt.build_optimizer(model, 1e-3, fused=fused)
     text = torch.randint(256, (4000,), dtype=torch.uint8)
-    batches = train_gpt.endless_batches(
-        text, BATCH, CONTEXT, torch.Generator().manual_seed(0), torch.device("cpu")
-    )
+    batches = train_gpt.endless_batches(text, BATCH, CONTEXT, torch.Generator().manual_seed(0), torch.device("cpu"))
     with auditor.count() as counted:
         for _ in range(steps):
             train_gpt.train_step(model, optimizer, batches, accumulate=accumulate, bf16=bf16)

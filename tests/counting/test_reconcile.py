@@ -111,9 +111,7 @@ def test_a_layer_in_parts_does_not_hide_another_difference():
 PIECES = st.lists(
     st.builds(
         Work,
-        st.sampled_from(
-            ["aten::mm", "aten::linear", "aten::lstm", "aten::_convolution", "aten::bmm", "mine::op"]
-        ),
+        st.sampled_from(["aten::mm", "aten::linear", "aten::lstm", "aten::_convolution", "aten::bmm", "mine::op"]),
         st.sampled_from(["", "a", "a.b", "head"]),
         st.integers(1, 12),
         st.integers(1, 4),
@@ -126,9 +124,7 @@ PIECES = st.lists(
 @given(mine=st.dictionaries(st.sampled_from(list(Kind)), PIECES.map(tuple)), other=PIECES)
 def test_the_rows_always_add_up_to_the_difference(mine, other):
     total_ops = sum(piece.ops * piece.calls for piece in other)
-    theirs = StaticCount(
-        counter="x", model="y", total_ops=total_ops, modules=(), work=tuple(other), unsupported=()
-    )
+    theirs = StaticCount(counter="x", model="y", total_ops=total_ops, modules=(), work=tuple(other), unsupported=())
     opinion = reconcile(Counted(mine, {}), theirs, inputs="[]")
     explained_ops = sum(int(row["ours"]) - int(row["theirs"]) for row in opinion.explained)
     assert explained_ops == int(opinion.ours) - int(opinion.theirs)

@@ -96,9 +96,7 @@ def test_the_workload_gets_an_opinion_that_agrees(train_gpt):
         train(model, batch=torch.randint(256, (3, 8)))
         (opinion,) = running.opinions()
     assert opinion.unavailable == ""
-    assert (
-        opinion.ours == opinion.theirs == str(2 * (24 * 24 * 16**2 + 4 * 3 * 8**2 * 16) + 2 * 24 * 16 * 256)
-    )
+    assert opinion.ours == opinion.theirs == str(2 * (24 * 24 * 16**2 + 4 * 3 * 8**2 * 16) + 2 * 24 * 16 * 256)
     assert opinion.explained == ()
     assert opinion.model == "GPT"
     assert opinion.inputs == '["int64[3,8]"]'
@@ -397,9 +395,7 @@ sys.exit(0 if opinions[0].ours == opinions[0].theirs == str(2 * 3 * (32 + 16)) e
 
 def run_script(watch, finish):
     text = SCRIPT.replace("WATCH", watch).replace("FINISH", finish)
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", text], capture_output=True, timeout=200, check=False
-    )
+    return subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, timeout=200, check=False)
 
 
 def test_output_state_and_random_numbers_are_the_same_bit_for_bit():

@@ -220,7 +220,5 @@ def test_without_fvcore_the_error_says_how_to_get_it():
         "try: analyse(torch.nn.Linear(2, 2), (torch.ones(1, 2),))\n"
         "except MissingExtra as error: print(error, '|', error.remedy)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "fvcore is not installed | Install it with: pip install 'auditor[train]'\n"

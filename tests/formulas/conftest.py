@@ -38,9 +38,7 @@ class Seen(TorchDispatchMode):
         return result
 
     def tally(self, phase: Phase = Phase.FORWARD) -> Tally:
-        return Tally(
-            {Entry(signature, phase, Purpose.PRE_TRAINING): n for signature, n in self.calls.items()}
-        )
+        return Tally({Entry(signature, phase, Purpose.PRE_TRAINING): n for signature, n in self.calls.items()})
 
     def operations(self, phase: Phase = Phase.FORWARD) -> Operations:
         return Pricer().price(self.tally(phase))

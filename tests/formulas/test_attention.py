@@ -49,9 +49,7 @@ BACKWARD = [
 ]
 
 
-def _arguments(
-    op: str, layout: str, *, causal: bool, sizes: tuple[int, ...] = (2, 6, 3, 5, 7, 4, 8)
-) -> dict[str, Any]:
+def _arguments(op: str, layout: str, *, causal: bool, sizes: tuple[int, ...] = (2, 6, 3, 5, 7, 4, 8)) -> dict[str, Any]:
     """A call: batch, heads, key heads, queries, keys, width, width of values."""
     batch, heads, key_heads, queries, keys, width, value_width = sizes
     names = {each.name for each in torch._C._get_schema(*_split(op)).arguments}
@@ -65,8 +63,7 @@ def _arguments(
             shapes[name] = (batch, heads, queries, value_width)
     swap = layout == "positions"
     named: dict[str, Any] = {
-        name: Shape((b, s, h, d) if swap else (b, h, s, d), "bfloat16")
-        for name, (b, h, s, d) in shapes.items()
+        name: Shape((b, s, h, d) if swap else (b, h, s, d), "bfloat16") for name, (b, h, s, d) in shapes.items()
     }
     named |= {name: NUMBER for name in ("dropout_p", "scale") if name in names}
     if "is_causal" in names:
@@ -154,18 +151,14 @@ def test_torchs_own_counter_agrees_on_what_the_backward_executes(
     arguments = _arguments(op, layout, causal=False)
     grad = arguments.get("grad_out") or arguments.get("grad_out_")
     assert grad is not None
-    theirs = sdpa_backward_flop_count(
-        tuple(grad), *(tuple(arguments[name]) for name in ("query", "key", "value"))
-    )
+    theirs = sdpa_backward_flop_count(tuple(grad), *(tuple(arguments[name]) for name in ("query", "key", "value")))
     answer = price(op, **arguments).amount
     assert answer is not None
     assert answer.executed_ops == theirs
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_cpu_kernel_costs_what_the_same_attention_costs_out_of_plain_products(
-    watch: Any, causal: bool
-) -> None:
+def test_the_cpu_kernel_costs_what_the_same_attention_costs_out_of_plain_products(watch: Any, causal: bool) -> None:
     """Torch's mathematical path runs the same products as `bmm`; it keeps its scores and repeats nothing."""
 
     def attend() -> None:
@@ -243,9 +236,7 @@ def test_flash_attention_aligns_at_the_bottom_right_and_knows_windows(price: Cal
         ("aten::_cudnn_attention_forward", "cum_seq_q"),
     ],
 )
-def test_sequences_whose_lengths_are_values_have_no_price(
-    price: Callable[..., Price], op: str, name: str
-) -> None:
+def test_sequences_whose_lengths_are_values_have_no_price(price: Callable[..., Price], op: str, name: str) -> None:
     layout = "heads" if "cudnn" in op else "positions"
     answer = price(op, **{**_arguments(op, layout, causal=False), name: Shape((3,), "int32")})
     assert answer.amount is None

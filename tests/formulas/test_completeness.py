@@ -107,14 +107,10 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(
-        self, *, recompute: bool | None = None, norm: Any = nn.LayerNorm, activation: Any = None
-    ) -> None:
+    def __init__(self, *, recompute: bool | None = None, norm: Any = nn.LayerNorm, activation: Any = None) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(50, 16), nn.Embedding(8, 16)
-        self.blocks = nn.ModuleList(
-            Block(16, norm=norm, activation=activation or nn.GELU()) for _ in range(2)
-        )
+        self.blocks = nn.ModuleList(Block(16, norm=norm, activation=activation or nn.GELU()) for _ in range(2))
         self.head = nn.Linear(16, 50, bias=False)
         self.head.weight = self.tokens.weight
         self.recompute = recompute
@@ -129,9 +125,7 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-def _train_decoder(
-    optimizer: Callable[[Any], torch.optim.Optimizer], *, half: bool = False, **settings: Any
-) -> None:
+def _train_decoder(optimizer: Callable[[Any], torch.optim.Optimizer], *, half: bool = False, **settings: Any) -> None:
     model = Decoder(**settings)
     step = optimizer(model.parameters())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(step, 10)
@@ -195,18 +189,12 @@ PROGRAMS: dict[str, Callable[[], None]] = {
     "adagrad": lambda: _train_decoder(torch.optim.Adagrad),
     "nadam": lambda: _train_decoder(torch.optim.NAdam),
     "rms norm, silu": lambda: _train_decoder(torch.optim.AdamW, norm=nn.RMSNorm, activation=nn.SiLU()),
-    "gelu by tanh, half": lambda: _train_decoder(
-        torch.optim.AdamW, half=True, activation=nn.GELU(approximate="tanh")
-    ),
+    "gelu by tanh, half": lambda: _train_decoder(torch.optim.AdamW, half=True, activation=nn.GELU(approximate="tanh")),
     "recomputed": lambda: _train_decoder(torch.optim.AdamW, recompute=False),
     "recomputed, reentrant": lambda: _train_decoder(torch.optim.AdamW, recompute=True),
     "convolutional": lambda: _train(_convolutional(), torch.randn(2, 3, 16, 16)),
-    "volumes": lambda: _train(
-        nn.Sequential(nn.Conv3d(2, 4, 3), nn.BatchNorm3d(4)), torch.randn(2, 2, 5, 5, 5)
-    ),
-    "signals": lambda: _train(
-        nn.Sequential(nn.Conv1d(2, 4, 3), nn.GLU(1), nn.AvgPool1d(2)), torch.randn(2, 2, 9)
-    ),
+    "volumes": lambda: _train(nn.Sequential(nn.Conv3d(2, 4, 3), nn.BatchNorm3d(4)), torch.randn(2, 2, 5, 5, 5)),
+    "signals": lambda: _train(nn.Sequential(nn.Conv1d(2, 4, 3), nn.GLU(1), nn.AvgPool1d(2)), torch.randn(2, 2, 9)),
     "lstm": lambda: _train(nn.LSTM(4, 5, 2, bidirectional=True, dropout=0.1), torch.randn(3, 2, 4)),
     "lstm, projected": lambda: _train(nn.LSTM(4, 5, proj_size=3), torch.randn(3, 2, 4)),
     "gru": lambda: _train(nn.GRU(4, 5, 2, batch_first=True), torch.randn(3, 2, 4)),
@@ -248,9 +236,7 @@ def _try(op: Any, watch: Any) -> Any:
     """Everything that the first samples of one operator run, forward and backward."""
 
     def program() -> None:
-        for _, sample in zip(
-            range(3), op.sample_inputs("cpu", torch.float32, requires_grad=True), strict=False
-        ):
+        for _, sample in zip(range(3), op.sample_inputs("cpu", torch.float32, requires_grad=True), strict=False):
             result = op(sample.input, *sample.args, **sample.kwargs)
             parts = result if isinstance(result, tuple | list) else [result]
             wanted = [part for part in parts if isinstance(part, torch.Tensor) and part.requires_grad]
@@ -260,9 +246,7 @@ def _try(op: Any, watch: Any) -> Any:
     return watch(program)
 
 
-def test_every_operator_of_torchs_own_samples_is_priced_without_a_mistake(
-    samples: list[Any], watch: Any
-) -> None:
+def test_every_operator_of_torchs_own_samples_is_priced_without_a_mistake(samples: list[Any], watch: Any) -> None:
     """Each formula meets real arguments of every overload that its samples reach."""
     pricer, unpriced, tried = Pricer(), Counter[str](), 0
     reasons = re.compile("|".join(f"(?:{pattern})" for pattern in UNPRICED))

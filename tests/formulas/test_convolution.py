@@ -42,9 +42,7 @@ class Case:
         second = self.outputs * self.groups if not self.transposed else self.outputs
         weight = (second, first) if not self.transposed else (first, second)
         generator = torch.Generator().manual_seed(0)
-        x = torch.randn(
-            self.batch, self.inputs * self.groups, *self.size, dtype=torch.float64, generator=generator
-        )
+        x = torch.randn(self.batch, self.inputs * self.groups, *self.size, dtype=torch.float64, generator=generator)
         return x, torch.randn(*weight, *self.kernel, dtype=torch.float64, generator=generator)
 
     def run(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -93,9 +91,7 @@ def _meetings(case: Case, fixed: torch.Size, moved: torch.Size) -> Iterator[tupl
         for tap in product(*map(range, case.kernel)):
             place = tuple(
                 at * step - pad + gap * k
-                for at, step, pad, gap, k in zip(
-                    position, case.stride, case.padding, case.dilation, tap, strict=True
-                )
+                for at, step, pad, gap, k in zip(position, case.stride, case.padding, case.dilation, tap, strict=True)
             )
             inside = all(0 <= p < size for p, size in zip(place, moved[2:], strict=True))
             yield (position, place), tap, inside
@@ -181,9 +177,7 @@ def test_torchs_own_counter_agrees_on_the_forward(
     watch: Any, name: str, make: Callable[[], torch.nn.Module], size: tuple[int, ...]
 ) -> None:
     layer, x = make(), torch.ones(size)
-    assert (
-        watch(lambda: layer(x)).amount("aten::convolution").algorithmic_ops == _theirs(lambda: layer(x)) > 0
-    )
+    assert watch(lambda: layer(x)).amount("aten::convolution").algorithmic_ops == _theirs(lambda: layer(x)) > 0
 
 
 @pytest.mark.parametrize(("name", "make", "size"), LAYERS, ids=[name for name, _, _ in LAYERS])
@@ -214,9 +208,7 @@ def test_the_first_layer_has_no_input_gradient_and_a_frozen_one_no_weight_gradie
 def test_the_bias_gradient_stands_beside_as_a_sum(watch: Any) -> None:
     layer, plain = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(3, 4, 3, bias=False)
     x = torch.ones(2, 3, 8, 8)
-    with_bias, without = (
-        watch(lambda each=each: each(x).sum().backward()).operations() for each in (layer, plain)
-    )
+    with_bias, without = (watch(lambda each=each: each(x).sum().backward()).operations() for each in (layer, plain))
     assert with_bias.by_family["convolution"] == without.by_family["convolution"]
     assert with_bias.by_family["reduction"] - without.by_family["reduction"] == 2 * 4 * 6 * 6
 

@@ -91,9 +91,7 @@ def _layer_norm(x: torch.Tensor) -> torch.Tensor:
     return centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + 1e-5)
 
 
-SPELT_OUT: list[
-    tuple[str, Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
-] = [
+SPELT_OUT: list[tuple[str, Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]] = [
     ("sigmoid", torch.sigmoid, lambda x: torch.reciprocal(1 + torch.exp(-x))),
     ("silu", functional.silu, lambda x: x / (1 + torch.exp(-x))),
     ("gelu", functional.gelu, lambda x: 0.5 * (x * (1 + torch.erf(x * 0.7071067811865476)))),
@@ -144,9 +142,7 @@ def test_a_fused_rms_norm_costs_what_the_cpu_runs_for_it_one_by_one(
     watch: Any, price: Callable[..., Price], shape: Callable[..., Shape]
 ) -> None:
     layer, x = nn.RMSNorm(8), torch.ones(3, 5, 8)
-    fused = price(
-        "aten::_fused_rms_norm", input=shape(3, 5, 8), normalized_shape=(8,), weight=shape(8)
-    ).amount
+    fused = price("aten::_fused_rms_norm", input=shape(3, 5, 8), normalized_shape=(8,), weight=shape(8)).amount
     assert fused is not None
     assert watch(lambda: layer(x)).operations().total == fused.algorithmic_ops
 
@@ -225,9 +221,7 @@ def test_pooling_windows_are_counted_as_torch_places_them(
 ) -> None:
     padding = min(padding, kernel // 2)
     try:
-        result = functional.max_pool2d(
-            torch.ones(1, 1, size, 9), (kernel, 1), stride, (padding, 0), dilation, ceil
-        )
+        result = functional.max_pool2d(torch.ones(1, 1, size, 9), (kernel, 1), stride, (padding, 0), dilation, ceil)
     except RuntimeError:
         return  # torch refuses a window larger than its input
     arguments = (Shape((1, 1, size, 9)), (kernel, 1), (stride,), (padding, 0), (dilation,), ceil)
@@ -267,9 +261,7 @@ def test_an_embedding_is_read_for_nothing_and_its_gradient_added(watch: Any) -> 
         (lambda: torch.zeros(4, 3).scatter_(0, torch.tensor([[1, 1, 1]]), 2.0), 0),
         (lambda: torch.zeros(4, 3)[torch.tensor([1, 2])], 0),
         (
-            lambda: torch.ops.aten.index_put_(
-                torch.zeros(4, 3), [None, torch.tensor([1])], torch.ones(1), True
-            ),
+            lambda: torch.ops.aten.index_put_(torch.zeros(4, 3), [None, torch.tensor([1])], torch.ones(1), True),
             4,
         ),
     ],

@@ -104,9 +104,7 @@ def test_complex_products_are_four_real_ones(watch: Any) -> None:
     assert both - number == 4 * real
 
 
-def test_grouped_products_share_one_dimension(
-    price: Callable[..., Price], shape: Callable[..., Shape]
-) -> None:
+def test_grouped_products_share_one_dimension(price: Callable[..., Price], shape: Callable[..., Shape]) -> None:
     groups, m, k, n = 3, 6, 4, 5
 
     def of(a: Shape, b: Shape) -> int:
@@ -150,9 +148,7 @@ def test_the_int8_and_int4_products_of_the_cpu_cost_what_dense_ones_do(watch: An
     dense = 2 * m * k * n
     weight = torch.ones(n, k, dtype=torch.int8)
     scales = torch.ones(n, dtype=torch.bfloat16)
-    assert (
-        watch(lambda: torch._weight_int8pack_mm(a, weight, scales)).operations().by_family["matmul"] == dense
-    )
+    assert watch(lambda: torch._weight_int8pack_mm(a, weight, scales)).operations().by_family["matmul"] == dense
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.ones(n, k, dtype=torch.int32), 1)
     zeros = torch.ones(1, n, 2, dtype=torch.bfloat16)
     seen = watch(lambda: torch.ops.aten._weight_int4pack_mm_for_cpu(a, packed, 32, zeros))

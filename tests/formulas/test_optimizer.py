@@ -67,9 +67,7 @@ def test_adamw_costs_twelve_operations_per_element_and_one_per_counter_of_steps(
     assert _cost(watch, torch.optim.AdamW, {}, fused=True) == [12 * elements + len(SIZES)] * 2
 
 
-@pytest.mark.parametrize(
-    ("kind", "decay", "difference"), [(torch.optim.Adam, 0.1, 1), (torch.optim.AdamW, 0.0, -1)]
-)
+@pytest.mark.parametrize(("kind", "decay", "difference"), [(torch.optim.Adam, 0.1, 1), (torch.optim.AdamW, 0.0, -1)])
 def test_weight_decay_that_only_its_value_tells_is_taken_as_usual_in_the_fused_form(
     watch: Any, kind: type[torch.optim.Optimizer], decay: float, difference: int
 ) -> None:

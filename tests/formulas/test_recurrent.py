@@ -86,25 +86,19 @@ def test_the_cudnn_kernel_meets_every_matrix_once_at_every_position(
     x = Shape((steps, batch, width))
     weights = tuple(Shape(weight.shape) for weight in layer.parameters())
     rest = (mode, hidden, 0, layers, False, None, True, both, (), None)
-    forward = Pricer().of(
-        Signature("aten::_cudnn_rnn", encode_arguments((x, weights, 4, None, x, None, *rest)))
-    )
+    forward = Pricer().of(Signature("aten::_cudnn_rnn", encode_arguments((x, weights, 4, None, x, None, *rest))))
     assert forward.amount is not None
     assert forward.amount.algorithmic_ops == 2 * products
     gates = {LSTM: 22, GRU: 16, TANH: 2}[mode] * steps * batch * hidden * layers * (2 if both else 1)
     assert forward.beside[0][1].algorithmic_ops == gates
     for wants_weights in (True, False):
         before = (4, x, x, None, x, x, None, None, *rest, x, (True, True, False, wants_weights))
-        backward = Pricer().of(
-            Signature("aten::_cudnn_rnn_backward", encode_arguments((x, weights, *before)))
-        )
+        backward = Pricer().of(Signature("aten::_cudnn_rnn_backward", encode_arguments((x, weights, *before))))
         assert backward.amount is not None, backward.problem
         assert backward.amount.algorithmic_ops == 2 * products * (1 + wants_weights)
 
 
-def test_packed_sequences_count_their_positions(
-    price: Callable[..., Price], shape: Callable[..., Shape]
-) -> None:
+def test_packed_sequences_count_their_positions(price: Callable[..., Price], shape: Callable[..., Shape]) -> None:
     weights = (shape(16, 3), shape(16, 4), shape(16), shape(16))
     named: dict[str, Any] = {
         "weight": weights,
@@ -118,9 +112,7 @@ def test_packed_sequences_count_their_positions(
     assert packed.algorithmic_ops == 2 * 7 * (16 * 3 + 16 * 4)
 
 
-def test_the_miopen_kernel_counts_like_the_cudnn_one(
-    price: Callable[..., Price], shape: Callable[..., Shape]
-) -> None:
+def test_the_miopen_kernel_counts_like_the_cudnn_one(price: Callable[..., Price], shape: Callable[..., Shape]) -> None:
     weights = (shape(16, 3), shape(16, 4), shape(16), shape(16))
     named: dict[str, Any] = {"input": shape(5, 2, 3), "weight": weights, "hx": shape(1, 2, 4), "mode": LSTM}
     named |= {"hidden_size": 4, "num_layers": 2, "bidirectional": True}
@@ -136,12 +128,8 @@ def test_the_miopen_kernel_counts_like_the_cudnn_one(
     assert back.beside[0][1].algorithmic_ops == 24 * 5 * 2 * 4 * 2 * 2
 
 
-def test_an_unknown_kind_of_cell_has_no_price(
-    price: Callable[..., Price], shape: Callable[..., Shape]
-) -> None:
-    answer = price(
-        "aten::_cudnn_rnn", input=shape(5, 2, 3), weight=(shape(16, 3),), hx=shape(1, 2, 4), mode=9
-    )
+def test_an_unknown_kind_of_cell_has_no_price(price: Callable[..., Price], shape: Callable[..., Shape]) -> None:
+    answer = price("aten::_cudnn_rnn", input=shape(5, 2, 3), weight=(shape(16, 3),), hx=shape(1, 2, 4), mode=9)
     assert answer.amount is None
     assert "recurrent mode" in answer.problem
 

@@ -196,9 +196,7 @@ def test_the_digest_is_the_same_in_every_process_and_wherever_the_files_lie(tmp_
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.read_bytes())
     program = "from auditor.formulas import TABLE; print(TABLE.digest)"
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == TABLE.digest
 
 

@@ -103,9 +103,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, old: str, new: str, words: l
 
 
 def test_a_pci_id_for_all_boards_is_taken_once(tmp_path: Path) -> None:
-    for_all = TABLE.replace(', subsystems: ["10de:0002", "*:0003"]', "").replace(
-        ', subsystems: ["10de:0004"]', ""
-    )
+    for_all = TABLE.replace(', subsystems: ["10de:0002", "*:0003"]', "").replace(', subsystems: ["10de:0004"]', "")
     with pytest.raises(CatalogueError, match=r"10de:0001 \(all boards\) belongs to 'one'"):
         load(tmp_path, for_all)
 

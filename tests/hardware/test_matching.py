@@ -87,9 +87,7 @@ def test_passthrough_is_the_device_itself(shipped: Catalogue) -> None:
 
 
 def test_a_slice_is_judged_as_the_whole(shipped: Catalogue) -> None:
-    found = match(
-        without("num_cores", mig_mode="enabled", mig_uuid="MIG-1", name="NVIDIA H200 MIG 1g.18gb"), shipped
-    )
+    found = match(without("num_cores", mig_mode="enabled", mig_uuid="MIG-1", name="NVIDIA H200 MIG 1g.18gb"), shipped)
     assert found.chip is not None
     assert "whole circuit" in found.basis
 
@@ -183,9 +181,7 @@ def test_a_listed_board_comes_before_a_part_that_takes_all_boards(shipped: Catal
 
 def test_a_board_of_any_vendor_is_listed_by_its_model(shipped: Catalogue) -> None:
     for vendor in ("10de", "103c"):
-        found = match(
-            {"kind": "gpu", "pci_device_id": "10de:2bb1", "pci_subsystem_id": f"{vendor}:204b"}, shipped
-        )
+        found = match({"kind": "gpu", "pci_device_id": "10de:2bb1", "pci_subsystem_id": f"{vendor}:204b"}, shipped)
         assert found.chip is not None
         assert found.chip.id == "rtxpro6000-ws"
 
@@ -204,9 +200,7 @@ def test_a_board_of_any_vendor_is_listed_by_its_model(shipped: Catalogue) -> Non
         ("b300-sxm6", 275 * 1024),  # drivers report 268 to 275 GB for the nominal 270
     ],
 )
-def test_memory_as_drivers_report_it_fits_the_nominal_size(
-    shipped: Catalogue, chip_id: str, mib: int
-) -> None:
+def test_memory_as_drivers_report_it_fits_the_nominal_size(shipped: Catalogue, chip_id: str, mib: int) -> None:
     chip = next(one for one in shipped.chips if one.id == chip_id)
     pci = chip.pci[0]
     subsystem = {"pci_subsystem_id": pci.subsystems[0]} if pci.subsystems else {}
@@ -229,9 +223,7 @@ def test_every_shipped_chip_with_a_pci_id_is_found_by_its_own_figures(shipped: C
                 assert match(identity, shipped).chip is chip, identity
 
 
-@given(
-    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([*H200.values(), "", "x"]) | st.text(max_size=8))
-)
+@given(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([*H200.values(), "", "x"]) | st.text(max_size=8)))
 def test_no_identity_raises_and_a_match_never_contradicts_itself(fields: dict[str, str]) -> None:
     found = match({"kind": "gpu", **fields}, SHIPPED)
     assert found.basis

@@ -101,9 +101,7 @@ def test_a_library_without_a_device_is_a_reason(fake: Fake) -> None:
     assert library.open_sessions == 0
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("gone"), ValueError("odd"), KeyError("Count"), pynvml.NVMLError(15)]
-)
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd"), KeyError("Count"), pynvml.NVMLError(15)])
 def test_a_library_that_breaks_is_a_reason_and_is_shut_down(
     fake: Fake, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -166,9 +164,7 @@ def test_only_the_devices_that_the_process_may_use_are_named(fake: Fake, wish: s
 def test_a_number_among_unlike_devices_says_what_it_rests_on(fake: Fake) -> None:
     fake("h200", "rtx4090")
     by_number = nvml.devices({"CUDA_VISIBLE_DEVICES": "1"})[0][0].given["selected_by"]
-    ordered = nvml.devices({"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[0][0].given[
-        "selected_by"
-    ]
+    ordered = nvml.devices({"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[0][0].given["selected_by"]
     fake("h200", "h200")
     alike = nvml.devices({"CUDA_VISIBLE_DEVICES": "1"})[0][0].given["selected_by"]
     assert "is assumed" in by_number

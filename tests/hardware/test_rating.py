@@ -41,18 +41,14 @@ PUBLISHED_DENSITY = [
 
 
 @pytest.mark.parametrize(("chip_id", "published", "rounding", "source"), PUBLISHED_TPP)
-def test_every_published_tpp(
-    shipped: Catalogue, chip_id: str, published: int, rounding: str, source: str
-) -> None:
+def test_every_published_tpp(shipped: Catalogue, chip_id: str, published: int, rounding: str, source: str) -> None:
     rated = tpp(chip(shipped, chip_id)).tpp
     assert rated is not None
     assert abs(rated - published) <= Decimal(rounding), source
 
 
 @pytest.mark.parametrize(("chip_id", "published", "rounding", "source"), PUBLISHED_DENSITY)
-def test_every_published_density(
-    shipped: Catalogue, chip_id: str, published: str, rounding: str, source: str
-) -> None:
+def test_every_published_density(shipped: Catalogue, chip_id: str, published: str, rounding: str, source: str) -> None:
     rated = tpp(chip(shipped, chip_id)).performance_density
     assert rated is not None
     assert abs(rated - Decimal(published)) <= Decimal(rounding), source

@@ -276,8 +276,20 @@ sys.exit(6)
     for options, code in (([], 6), (["--strict"], 1)):
         directory = small_disk / "run"
         done = subprocess.run(
-            [sys.executable, "-m", "auditor", "run", "--out", directory, *options, "--no-second-opinion", "--",
-             sys.executable, script, small_disk / "filler"],
+            [
+                sys.executable,
+                "-m",
+                "auditor",
+                "run",
+                "--out",
+                directory,
+                *options,
+                "--no-second-opinion",
+                "--",
+                sys.executable,
+                script,
+                small_disk / "filler",
+            ],
             capture_output=True,
             timeout=120,
         )

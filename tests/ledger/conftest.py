@@ -64,9 +64,7 @@ class Run:
     def book(self, **changes: object) -> SegmentBook:
         return SegmentBook(SegmentWriter.create(self.directory, self.genesis(**changes), self.key))
 
-    def segment(
-        self, intervals: int = 2, *, seal: bool = True, size: int = 4, **changes: object
-    ) -> SegmentBook:
+    def segment(self, intervals: int = 2, *, seal: bool = True, size: int = 4, **changes: object) -> SegmentBook:
         """A segment whose intervals have three steps each of the same tally."""
         book = self.book(**changes)
         for number in range(intervals):

@@ -54,9 +54,7 @@ def test_the_private_half_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_processes_that_race_at_first_use_end_with_one_key(tmp_path: Path) -> None:
-    program = (
-        "import sys, pathlib; from auditor.ledger import load_or_create as load; print(flush=True); input();"
-    )
+    program = "import sys, pathlib; from auditor.ledger import load_or_create as load; print(flush=True); input();"
     program += "[print(i, load(pathlib.Path(sys.argv[1], str(i))).public_hex) for i in range(30)]"
     racers = [
         subprocess.Popen(

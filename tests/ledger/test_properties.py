@@ -35,9 +35,7 @@ quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthC
 
 @given(a=operations, b=operations, c=operations)
 @quick
-def test_sums_are_associative_commutative_and_lose_nothing(
-    a: Operations, b: Operations, c: Operations
-) -> None:
+def test_sums_are_associative_commutative_and_lose_nothing(a: Operations, b: Operations, c: Operations) -> None:
     assert (a + b) + c == a + (b + c)
     assert a + b == b + a
     assert a + Operations.none() == a
@@ -86,9 +84,7 @@ def test_lines_in_any_order_with_noise_between_never_pass(lines: list[bytes], da
 
 @given(data=st.data())
 @quick
-def test_any_record_framed_anew_by_the_key_is_read_or_refused(
-    run, lines: list[bytes], data: st.DataObject
-) -> None:
+def test_any_record_framed_anew_by_the_key_is_read_or_refused(run, lines: list[bytes], data: st.DataObject) -> None:
     """Well signed nonsense: JSON of any form where a value of a record stood."""
     import hashlib
     import json

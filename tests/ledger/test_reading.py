@@ -41,15 +41,12 @@ def rewrite(run, change, name: str = "rank-00000.attempt-000.jsonl", signer=None
     """The segment as its owner would have written it, had ``change`` been made to each body."""
     path, head, lines = run.path(name), "0" * 64, []
     records = [
-        read_record(line[len(b'{"record":') : line.rindex(b',"hash":')])
-        for line in path.read_bytes().splitlines()
+        read_record(line[len(b'{"record":') : line.rindex(b',"hash":')]) for line in path.read_bytes().splitlines()
     ]
     bodies = [(record.time, body) for record in records for body in listed(change(record.body))]
     for seq, (time, body) in enumerate(bodies):
         changed = Record(seq=seq, prev=head, time=time, body=body)
-        written, head = frame(
-            changed.canonical(), (signer or run.key) if changed.body.kind in SIGNED_KINDS else None
-        )
+        written, head = frame(changed.canonical(), (signer or run.key) if changed.body.kind in SIGNED_KINDS else None)
         lines.append(written)
     path.write_bytes(b"".join(lines))
 
@@ -106,9 +103,8 @@ def test_a_missing_attempt_and_a_missing_process_show(run) -> None:
 def test_an_unsealed_segment_is_told_with_the_time_of_its_last_record(run) -> None:
     run.segment(seal=False)
     segment = run.read().segments[0]
-    assert (
-        f"was never closed: its process was killed, or the power was lost. What it did after {segment.ended}"
-        in (reasons(run))
+    assert f"was never closed: its process was killed, or the power was lost. What it did after {segment.ended}" in (
+        reasons(run)
     )
 
 
@@ -180,9 +176,7 @@ def test_another_formula_table_changes_the_total_and_not_the_verdict(run, good: 
     assert run.read(recount=Recount(price=Pricer().price, digest="f" * 64)).reasons == run.read().reasons
 
 
-OPINION = SecondOpinion(
-    counter="x", model="", inputs="", ours="8", theirs="", unavailable="", explained=(), modules=()
-)
+OPINION = SecondOpinion(counter="x", model="", inputs="", ours="8", theirs="", unavailable="", explained=(), modules=())
 FALSEHOODS = {
     "a step left out": lambda b: (
         replace(b, first_step=b.first_step + 1) if isinstance(b, Interval) and b.first_step > 1 else b
@@ -190,27 +184,19 @@ FALSEHOODS = {
     "negative steps": lambda b: replace(b, steps=-3) if isinstance(b, Interval) else b,
     "time runs back": lambda b: replace(b, elapsed_us=-b.elapsed_us) if isinstance(b, Interval) else b,
     "unknown tally": lambda b: replace(b, tallies=(("0" * 64, 3),)) if isinstance(b, Interval) else b,
-    "no times": lambda b: (
-        replace(b, tallies=tuple((d, 0) for d, _ in b.tallies)) if isinstance(b, Interval) else b
-    ),
+    "no times": lambda b: replace(b, tallies=tuple((d, 0) for d, _ in b.tallies)) if isinstance(b, Interval) else b,
     "a tally twice": lambda b: replace(b, tallies=b.tallies * 2) if isinstance(b, Interval) else b,
     "more calls": lambda b: (
         replace(b, entries=tuple((*e[:3], e[3] + 1) for e in b.entries)) if b.kind == "tally" else b
     ),
     "an entry twice": lambda b: replace(b, entries=(*b.entries, b.entries[0])) if b.kind == "tally" else b,
     "unknown signature": lambda b: replace(b, entries=((9, *b.entries[0][1:]),)) if b.kind == "tally" else b,
-    "unknown phase": lambda b: (
-        replace(b, entries=((0, "sideways", *b.entries[0][2:]),)) if b.kind == "tally" else b
-    ),
+    "unknown phase": lambda b: replace(b, entries=((0, "sideways", *b.entries[0][2:]),)) if b.kind == "tally" else b,
     "another shape": lambda b: (
-        replace(b, items=((b.items[0][0], '["float32[9,8]","float32[8,2]"]'),))
-        if b.kind == "signatures"
-        else b
+        replace(b, items=((b.items[0][0], '["float32[9,8]","float32[8,2]"]'),)) if b.kind == "signatures" else b
     ),
     "signatures not in order": lambda b: replace(b, first=1) if b.kind == "signatures" else b,
-    "text of no encoding": lambda b: (
-        replace(b, items=((b.items[0][0], "\ud800"),)) if b.kind == "signatures" else b
-    ),
+    "text of no encoding": lambda b: replace(b, items=((b.items[0][0], "\ud800"),)) if b.kind == "signatures" else b,
     "seal: more steps": lambda b: replace(b, steps=b.steps + 1) if isinstance(b, Seal) else b,
     "seal: no gaps": lambda b: replace(b, gaps=b.gaps + 1) if isinstance(b, Seal) else b,
     "seal: other operations": lambda b: replace(b, operations=b.operations[1:]) if isinstance(b, Seal) else b,
@@ -223,9 +209,7 @@ FALSEHOODS = {
     "rows of no bucket": lambda b: replace(b, operations=(("x",),)) if isinstance(b, Seal | Interval) else b,
     "another role": lambda b: replace(b, role="boss") if b.kind == "genesis" else b,
     "time runs back at the end": lambda b: (
-        replace(b, elapsed_us=5)
-        if isinstance(b, Seal) or (isinstance(b, Interval) and b.first_step > 1)
-        else b
+        replace(b, elapsed_us=5) if isinstance(b, Seal) or (isinstance(b, Interval) and b.first_step > 1) else b
     ),
     "steps taken back": lambda b: (
         replace(b, steps=0)
@@ -237,9 +221,7 @@ FALSEHOODS = {
         [b, Gap(cause="ledger", message="", lower_bound=False)] if isinstance(b, Seal) else b
     ),
     "an opinion without an amount": lambda b: [b, OPINION] if b.kind == "genesis" else b,
-    "a purpose that there is not": lambda b: (
-        [b, PurposeChange(purpose="leisure")] if b.kind == "genesis" else b
-    ),
+    "a purpose that there is not": lambda b: [b, PurposeChange(purpose="leisure")] if b.kind == "genesis" else b,
     "a negative rank": lambda b: replace(b, rank=-1) if b.kind == "genesis" else b,
 }
 
@@ -273,9 +255,7 @@ def test_calls_taken_back_are_false_even_if_all_adds_up(run, calls: int) -> None
     tally = Tally(dict.fromkeys(run.tally(4), calls))
     book = run.book()
     run.interval(book, 0)
-    book.record_interval(
-        first_step=4, steps=1, elapsed_us=5000, parts=[(tally, 1)], operations=run.price(tally)
-    )
+    book.record_interval(first_step=4, steps=1, elapsed_us=5000, parts=[(tally, 1)], operations=run.price(tally))
     book.close()
     reading = run.read()
     assert reading.verdict == "INVALID"

@@ -123,9 +123,7 @@ def test_the_good_records_before_damage_are_still_told(run, golden: bytes) -> No
     place = next(i for i, line in enumerate(lines) if b'"kind":"gap"' in line)
     judge(
         run,
-        b"".join(lines[:place])
-        + lines[place].replace(b"no driver", b"no drover")
-        + b"".join(lines[place + 1 :]),
+        b"".join(lines[:place]) + lines[place].replace(b"no driver", b"no drover") + b"".join(lines[place + 1 :]),
     )
     reading = run.read()
     assert reading.verdict == "INVALID"

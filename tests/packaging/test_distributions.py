@@ -50,9 +50,7 @@ def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
 
 def test_the_sdist_holds_what_builds_and_tests_it(sdist):
     with tarfile.open(sdist) as archive:
-        names = {
-            Path(name).relative_to(f"auditor-{auditor.__version__}").as_posix() for name in archive.getnames()
-        }
+        names = {Path(name).relative_to(f"auditor-{auditor.__version__}").as_posix() for name in archive.getnames()}
     for needed in (
         "pyproject.toml",
         "README.md",

@@ -38,9 +38,7 @@ def test_counting_without_torch_is_refused_with_the_command_that_installs_it(ins
             print(error, error.remedy, sep=" | ")
     """
     done = inspector.run("python", "-c", code, cwd=tmp_path)
-    assert done.stdout == "torch is not installed | Install it with: pip install 'auditor[train]'\n", (
-        done.stderr
-    )
+    assert done.stdout == "torch is not installed | Install it with: pip install 'auditor[train]'\n", done.stderr
 
 
 def test_the_wheels_own_configs_are_used(inspector, tmp_path):

@@ -46,9 +46,7 @@ def test_what_continuous_integration_calls_exists(root):
     workflow = yaml.safe_load((root / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
     steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
-    called = re.findall(
-        r"make ([\w-]+)", "\n".join([*steps, (root / ".ci" / "run").read_text(encoding="utf-8")])
-    )
+    called = re.findall(r"make ([\w-]+)", "\n".join([*steps, (root / ".ci" / "run").read_text(encoding="utf-8")]))
     assert {"test", "bench"} <= set(called) <= targets
 
 

@@ -57,9 +57,7 @@ def calls_of(
     return Tally(entries)
 
 
-STEP = calls_of(
-    {("64x32x16", Phase.FORWARD): 2, ("64x32x16", Phase.BACKWARD): 4, ("64x32x16", Phase.RECOMPUTE): 1}
-)
+STEP = calls_of({("64x32x16", Phase.FORWARD): 2, ("64x32x16", Phase.BACKWARD): 4, ("64x32x16", Phase.RECOMPUTE): 1})
 EVALUATION = calls_of({("64x32x16", Phase.INFERENCE): 3}, purpose=Purpose.EVALUATION)
 
 
@@ -186,9 +184,7 @@ def schema(root: Path) -> dict[str, Any]:
     return loaded
 
 
-HOSTILE = (
-    "<script>alert('x')</script> \x1b[31mred\x1b]0;t\x07 [bold]b[/bold] \u202egnihtyna\u2028& {{ 7*7 }} \x00"
-)
+HOSTILE = "<script>alert('x')</script> \x1b[31mred\x1b]0;t\x07 [bold]b[/bold] \u202egnihtyna\u2028& {{ 7*7 }} \x00"
 
 
 @pytest.fixture

@@ -110,9 +110,7 @@ def test_labels_of_lines_close_together_do_not_touch() -> None:
     lines = [(10**26, "a"), (9 * 10**25, "b"), (10**25, "c"), (2 * 10**25, "d"), (10**23, "e")]
     root = drawn(cumulative(COURSES["one interval"], lines, name="c", width=340))
     heights = sorted(
-        float(e.attrib["y"])
-        for e in root.iter(f"{SVG}text")
-        if (e.text or "").rpartition(" ")[2] in set("abcde")
+        float(e.attrib["y"]) for e in root.iter(f"{SVG}text") if (e.text or "").rpartition(" ")[2] in set("abcde")
     )
     assert len(heights) == 5
     assert all(below - above >= 14 for above, below in itertools.pairwise(heights))

@@ -23,9 +23,7 @@ def segment(points: Points, *, rank: int = 0, attempt: int = 0, role: str = "ran
         name=f"{role}-{rank}.{attempt}",
         genesis=SimpleNamespace(role=role, rank=rank, attempt=attempt),
         steps=sum(steps for _, steps, _ in points),
-        points=[
-            SimpleNamespace(first_step=first, steps=steps, operations=ops(n)) for first, steps, n in points
-        ],
+        points=[SimpleNamespace(first_step=first, steps=steps, operations=ops(n)) for first, steps, n in points],
     )
 
 
@@ -71,9 +69,7 @@ def test_a_run_without_steps_is_one_point() -> None:
     assert (found.bins, found.reached) == ((), ((0, 9),))
 
 
-lanes = st.lists(
-    st.lists(st.tuples(st.integers(0, 500), st.integers(0, 10**27)), max_size=8), min_size=1, max_size=4
-)
+lanes = st.lists(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 10**27)), max_size=8), min_size=1, max_size=4)
 
 
 @settings(max_examples=150, deadline=None)

@@ -118,9 +118,7 @@ def test_every_chart_has_its_numbers_in_a_table(make_view: Callable[..., View]) 
 def test_hostile_text_is_shown_as_text(
     make_view: Callable[..., View], hostile: str, opinion: Callable[..., Any], tally_of: Callable[..., Tally]
 ) -> None:
-    explained = (
-        {"operator": hostile, "module": hostile, "ours": hostile, "theirs": hostile, "note": hostile},
-    )
+    explained = ({"operator": hostile, "module": hostile, "ours": hostile, "theirs": hostile, "note": hostile},)
     unknown = tally_of({("2x3x4", Phase.FORWARD): 5}, op=f"mylib::{hostile}")
     view = make_view(
         model=hostile,
@@ -128,9 +126,7 @@ def test_hostile_text_is_shown_as_text(
         intervals=((1, unknown, 1),),
         devices=({"kind": "gpu", "name": hostile, hostile: "</dd><script>", "uuid": "javascript:alert(1)"},),
         gaps=((hostile, hostile, True),),
-        opinions=(
-            opinion(counter=hostile, model=hostile, explained=explained, modules=((hostile, hostile, "1"),)),
-        ),
+        opinions=(opinion(counter=hostile, model=hostile, explained=explained, modules=((hostile, hostile, "1"),)),),
     )
     page = check(view)
     assert "<script>alert('x')</script>" in page.text
@@ -140,9 +136,7 @@ def test_hostile_text_is_shown_as_text(
 
 def test_a_source_may_only_link_to_the_web(make_view: Callable[..., View]) -> None:
     view = make_view()
-    sources = (
-        "javascript:alert(1) (https://nowhere.example/a?b=1&c=2) data:text/html,x http://x.example/'\">y"
-    )
+    sources = "javascript:alert(1) (https://nowhere.example/a?b=1&c=2) data:text/html,x http://x.example/'\">y"
     rules = tuple(dataclasses.replace(finding, source=sources) for finding in view.rules)
     links = {attrs["href"] for attrs in check(dataclasses.replace(view, rules=rules)).named("a")}
     assert links == {"https://nowhere.example/a?b=1&c=2", "http://x.example/"}
@@ -165,9 +159,7 @@ def test_a_false_record_raises_an_alarm(make_view: Callable[..., View]) -> None:
     ],
     ids=["nothing counted", "missing ranks", "nameless", "many gaps"],
 )
-def test_what_is_missing_does_not_break_the_page(
-    make_view: Callable[..., View], fields: dict[str, Any]
-) -> None:
+def test_what_is_missing_does_not_break_the_page(make_view: Callable[..., View], fields: dict[str, Any]) -> None:
     check(make_view(**fields))
 
 
@@ -210,10 +202,7 @@ def schemes() -> list[dict[str, tuple[float, ...]]]:
     for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL):
         pairs = re.findall(r"--([a-z-]+): #([0-9a-f]{6})", block)
         found.append(
-            {
-                name: tuple(_linear(int(value[i : i + 2], 16) / 255) for i in (0, 2, 4))
-                for name, value in pairs
-            }
+            {name: tuple(_linear(int(value[i : i + 2], 16) / 255) for i in (0, 2, 4)) for name, value in pairs}
         )
     return found
 

@@ -56,12 +56,8 @@ def test_the_names_that_others_build_on(make_view: Callable[..., View], check: C
     document = check(make_view())
     assert document["schema"] == "auditor.report/1"
     assert {"id", "model", "purpose", "command", "started", "ended", "steps"} == document["run"].keys()
-    assert {"verdict", "reasons", "records", "ranks_expected", "ranks_seen", "head"} <= document[
-        "ledger"
-    ].keys()
-    assert {"total", "complete", "by_phase", "by_family", "by_precision", "by_purpose"} == document[
-        "operations"
-    ].keys()
+    assert {"verdict", "reasons", "records", "ranks_expected", "ranks_seen", "head"} <= document["ledger"].keys()
+    assert {"total", "complete", "by_phase", "by_family", "by_precision", "by_purpose"} == document["operations"].keys()
     assert {
         "rank",
         "kind",
@@ -123,6 +119,4 @@ def test_the_shipped_law_fits(make_view: Callable[..., View], check: Callable[[V
 def test_an_unknown_field_is_refused(schema: dict[str, Any], make_view: Callable[..., View]) -> None:
     document = json.loads(to_json(make_view()))
     document["operations"]["extra"] = "1"
-    assert [error.json_path for error in Draft202012Validator(schema).iter_errors(document)] == [
-        "$.operations"
-    ]
+    assert [error.json_path for error in Draft202012Validator(schema).iter_errors(document)] == ["$.operations"]

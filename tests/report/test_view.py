@@ -102,9 +102,7 @@ def test_a_known_chip_is_rated_and_classed(make_view: Callable[..., View], h200:
     assert device.eccn == "3A090.a"
 
 
-def test_like_gaps_and_like_opinions_are_told_once(
-    make_view: Callable[..., View], opinion: Callable[..., Any]
-) -> None:
+def test_like_gaps_and_like_opinions_are_told_once(make_view: Callable[..., View], opinion: Callable[..., Any]) -> None:
     view = make_view(
         ranks=2,
         written_ranks=2,

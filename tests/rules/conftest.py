@@ -76,9 +76,7 @@ def ruleset() -> RuleSet:
 def run_of() -> Callable[..., Operations]:
     """Builds a run: ``run_of(10**26)`` or ``run_of({("forward", "pre-training"): 5})``."""
 
-    def build(
-        amounts: int | dict[tuple[str, str], int | Amount], unpriced: dict[str, int] | None = None
-    ) -> Operations:
+    def build(amounts: int | dict[tuple[str, str], int | Amount], unpriced: dict[str, int] | None = None) -> Operations:
         if isinstance(amounts, int):
             amounts = {("forward", "pre-training"): amounts}
         return Operations(

@@ -75,9 +75,7 @@ TABLE = [
 def test_each_side_of_every_edge(
     tpp: object, density: object, data_centre: bool | None, eccn: str, paragraph: str
 ) -> None:
-    numbers = [
-        tuple(map(Decimal, number)) if isinstance(number, tuple) else number for number in (tpp, density)
-    ]
+    numbers = [tuple(map(Decimal, number)) if isinstance(number, tuple) else number for number in (tpp, density)]
     found = classify(*numbers, data_centre)
     assert (found.eccn, found.paragraph) == (eccn, paragraph)
     assert found.reasons
@@ -119,16 +117,12 @@ quantities = st.decimals("0", "20000", places=2)
 densities = st.decimals("0", "20", places=2)
 
 
-@given(
-    tpp=quantities, density=densities, data_centre=st.booleans(), hidden=st.sets(st.sampled_from([0, 1, 2]))
-)
+@given(tpp=quantities, density=densities, data_centre=st.booleans(), hidden=st.sets(st.sampled_from([0, 1, 2])))
 def test_an_answer_with_less_known_never_contradicts_the_full_one(
     tpp: Decimal, density: Decimal, data_centre: bool, hidden: set[int]
 ) -> None:
     full = classify(tpp, density, data_centre)
-    partly = classify(
-        *(None if place in hidden else value for place, value in enumerate((tpp, density, data_centre)))
-    )
+    partly = classify(*(None if place in hidden else value for place, value in enumerate((tpp, density, data_centre))))
     assert full.eccn != "undetermined"
     assert full.eccn in partly.possible
     assert partly.eccn in (full.eccn, "undetermined")

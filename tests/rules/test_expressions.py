@@ -25,9 +25,7 @@ NAMES = {
 def answer(text: str, **values: object) -> Result:
     given_values = {
         name: Result(
-            Range.exactly(value)
-            if isinstance(value, (int, Fraction)) and not isinstance(value, bool)
-            else value
+            Range.exactly(value) if isinstance(value, (int, Fraction)) and not isinstance(value, bool) else value
         )
         for name, value in values.items()
     }
@@ -157,9 +155,7 @@ arithmetic = st.recursive(
     ),
     max_leaves=5,
 )
-comparisons = st.tuples(arithmetic, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), arithmetic).map(
-    " ".join
-)
+comparisons = st.tuples(arithmetic, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), arithmetic).map(" ".join)
 expressions = st.recursive(
     st.one_of(st.sampled_from(["yes", "no"]), comparisons),
     lambda part: st.one_of(

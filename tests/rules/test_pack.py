@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_the_rules_that_must_be_there_are_there(ruleset: RuleSet) -> None:
-    lines = {
-        rule.id: (rule.threshold.ops, rule.threshold.comparison) for rule in ruleset.rules if rule.threshold
-    }
+    lines = {rule.id: (rule.threshold.ops, rule.threshold.comparison) for rule in ruleset.rules if rule.threshold}
     assert lines["us_ear_4e091_2025"] == (10**26, ">=")
     assert lines["eu_ai_act_art51"] == (10**25, ">")
     assert lines["us_ca_sb53"] == (10**26, ">")
@@ -49,9 +47,7 @@ def test_every_statement_has_sources_and_says_how_sure_it_is(ruleset: RuleSet) -
 def test_every_counter_decides_about_every_kind_of_operations(ruleset: RuleSet) -> None:
     cells = [Cell(*parts) for parts in itertools.product(Phase, Family, Purpose, Component)]
     for counter in ruleset.counters.values():
-        deciding = {
-            next(number for number, line in enumerate(counter.lines) if line.covers(cell)) for cell in cells
-        }
+        deciding = {next(number for number, line in enumerate(counter.lines) if line.covers(cell)) for cell in cells}
         assert deciding == set(range(len(counter.lines))), f"{counter.id} has a line that never decides"
 
 

@@ -134,9 +134,7 @@ def test_no_operation_is_lost_or_counted_twice(contents: dict[Bucket, Amount]) -
 SHIPPED = pack.load()
 
 
-def test_an_unpriced_operator_keeps_the_answer_open_below_the_line_only(
-    ruleset: RuleSet, run_of: RunOf
-) -> None:
+def test_an_unpriced_operator_keeps_the_answer_open_below_the_line_only(ruleset: RuleSet, run_of: RunOf) -> None:
     below = finding(ruleset, US, run_of({("forward", "pre-training"): 5}, {"my::op": 1}))
     assert (below.verdict, below.lower_bound, below.line_reached) == ("undetermined", True, None)
     assert any("1 operators have no price" in reason for reason in below.reasons)
@@ -150,9 +148,7 @@ def test_a_record_with_gaps_is_undetermined_below_the_line(ruleset: RuleSet, run
     assert any("not in the record" in reason for reason in found.reasons)
 
 
-def test_what_the_law_may_count_matters_only_where_it_could_reach_the_line(
-    ruleset: RuleSet, run_of: RunOf
-) -> None:
+def test_what_the_law_may_count_matters_only_where_it_could_reach_the_line(ruleset: RuleSet, run_of: RunOf) -> None:
     small = finding(ruleset, US, run_of({("forward", "pre-training"): 5, ("inference", "synthetic-data"): 6}))
     assert (small.verdict, small.counted_ops, small.undetermined_ops) == ("not reached", 5, 6)
     large = finding(
@@ -316,6 +312,4 @@ def test_an_answer_of_the_wrong_kind_is_refused(
 
 
 def test_an_answer_of_none_is_no_answer(ruleset: RuleSet, run_of: RunOf) -> None:
-    assert finding(ruleset, US, run_of(10**26), facts={"published": None}) == finding(
-        ruleset, US, run_of(10**26)
-    )
+    assert finding(ruleset, US, run_of(10**26), facts={"published": None}) == finding(ruleset, US, run_of(10**26))

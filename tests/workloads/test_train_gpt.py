@@ -23,9 +23,7 @@ def losses(lines: list[str]) -> dict[tuple[str, int], float]:
 
 def test_the_loss_falls(run_script):
     seen = losses(run_script("--steps=60", "--warmup=5", "--lr=5e-3", "--eval-every=30"))
-    assert seen["loss", 1] == pytest.approx(
-        torch.tensor(256.0).log().item(), abs=0.2
-    )  # nothing known of any byte yet
+    assert seen["loss", 1] == pytest.approx(torch.tensor(256.0).log().item(), abs=0.2)  # nothing known of any byte yet
     assert seen["loss", 60] < seen["loss", 1] - 1.5
     assert seen["eval", 60] < seen["eval", 30]
 
@@ -56,8 +54,7 @@ def test_a_killed_run_resumes_to_the_same_losses_and_parameters(run_script, scri
 
     assert resumed == {(kind, step): loss for (kind, step), loss in whole.items() if step > saved_at}
     expected, got = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
-        for name in ("whole", "killed")
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"] for name in ("whole", "killed")
     )
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
@@ -116,9 +113,7 @@ def test_each_flag_runs_and_learns(run_script, flags):
 def test_what_is_frozen_stays_and_the_rest_moves(run_script, tmp_path, flags, frozen):
     for steps in (1, 3):
         run_script(f"--steps={steps}", f"--out={tmp_path / str(steps)}", *flags)
-    early, late = (
-        torch.load(tmp_path / str(n) / "checkpoint.pt", weights_only=True)["model"] for n in (1, 3)
-    )
+    early, late = (torch.load(tmp_path / str(n) / "checkpoint.pt", weights_only=True)["model"] for n in (1, 3))
     moved = {name for name in early if not torch.equal(early[name], late[name])}
     assert moved == {name for name in early if not name.startswith(frozen)}
 

@@ -9,7 +9,7 @@ import sys
 
 
 def _hook_directory() -> str:
-    return os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - nothing more than os is loaded here
+    return os.path.dirname(os.path.abspath(__file__))
 
 
 def _run_the_other() -> None:
@@ -17,7 +17,7 @@ def _run_the_other() -> None:
     from importlib.machinery import PathFinder
 
     here = _hook_directory()
-    spec = PathFinder.find_spec("sitecustomize", [p for p in sys.path if os.path.abspath(p or ".") != here])  # noqa: PTH100
+    spec = PathFinder.find_spec("sitecustomize", [p for p in sys.path if os.path.abspath(p or ".") != here])
     if spec is not None and spec.loader is not None:
         from importlib.util import module_from_spec
 
@@ -30,9 +30,11 @@ def _find_auditor() -> None:
 
     if find_spec("auditor") is not None:
         return
-    package = os.path.dirname(os.path.dirname(_hook_directory()))  # noqa: PTH120
+    package = os.path.dirname(os.path.dirname(_hook_directory()))
     spec = spec_from_file_location(
-        "auditor", os.path.join(package, "__init__.py"), submodule_search_locations=[package]  # noqa: PTH118
+        "auditor",
+        os.path.join(package, "__init__.py"),
+        submodule_search_locations=[package],
     )
     if spec is None or spec.loader is None:
         raise ImportError(f"no auditor in {package}")
