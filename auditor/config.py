@@ -70,8 +70,8 @@ def load(
     Raises: ConfigError: an unknown name, or a value that does not fit; the message says where it came from.
     """
     layers = _from_file(resources.tree("configs") / "defaults.yaml", "the defaults")
-    own_file = (directory or Path.cwd()) / _FILE
-    if own_file.is_file():
+    own_file = (directory or Path()) / _FILE
+    if own_file.exists():
         layers |= _from_file(own_file, str(own_file))
     layers |= _from_environment(os.environ if environment is None else environment)
     for name, value in (arguments or {}).items():
@@ -125,7 +125,7 @@ def _path(value: str, origin: str, name: str) -> Path | None:  # noqa: ARG001
 def _key_path(value: str, origin: str, name: str) -> Path:
     configured = _path(value, origin, name)
     if configured:
-        return configured
+        return configured.absolute()
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "auditor" / "key.pem"
 

@@ -79,7 +79,9 @@ def _digests(settings: Settings) -> dict[str, str]:
 
 
 def _host() -> dict[str, str]:
-    host = {"hostname": platform.node(), "pid": str(os.getpid())}
+    launcher = os.environ.get("AUDITOR_LAUNCHER_PID")
+    host = {"launcher": launcher} if launcher else {}
+    host |= {"hostname": platform.node(), "pid": str(os.getpid())}
     with contextlib.suppress(OSError):
         host["boot_id"] = _BOOT_ID.read_text(encoding="ascii").strip()
     return host

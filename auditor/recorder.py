@@ -59,6 +59,11 @@ class Recorder:
             self._submitted = True
             self._tasks.put(task)
 
+    def open_now(self) -> None:
+        """The book is open when this returns, on the calling thread; a failure is told as any other."""
+        with self._working:
+            self._guarded(_OPEN)
+
     @property
     def begun(self) -> bool:
         """Whether there is, or will be, a book: something was submitted."""
@@ -153,5 +158,10 @@ def _sync(book: SegmentBook) -> None:
         book.sync()
 
 
+def _open(_: SegmentBook) -> None:
+    """What opens the book is that there is a task."""
+
+
+_OPEN: Task = _open
 _SYNC: Task = _sync
 _CLOSE: Task = SegmentBook.close

@@ -11,11 +11,13 @@ import contextlib
 import functools
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.config import Settings
+from auditor.counting.compiled import compiled_graphs
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
@@ -76,7 +78,9 @@ class Session:
         if self._eager:
             self._recorder.submit(_nothing)
         self.counter.attach()
+        self.counter.due = True  # the first operator begins the record
         self.clock.attach()
+        self._note_threads()
         if self._watcher is not None:
             self._watcher.start()
 
@@ -117,6 +121,19 @@ class Session:
         self.purpose = self.counter.purpose = purpose
         self._submit(lambda book: book.purpose(purpose))
 
+    def _note_threads(self) -> None:
+        """Say which threads the counter cannot see: it holds for this one and for those begun from now on."""
+        here = threading.current_thread()
+        others = [thread.name for thread in threading.enumerate() if thread is not here and not _is_own(thread)]
+        if here is not threading.main_thread():
+            message = (
+                "the auditor was attached on another than the main thread: what the main thread runs is not counted"
+            )
+            self._submit(lambda book: book.gap("thread", message, lower_bound=True))
+        elif others:
+            told = f"threads that were there before the auditor are not counted: {', '.join(others[:5])}"
+            self._submit(lambda book: book.gap("thread", told, lower_bound=False))
+
     # What runs on the training thread.
 
     def _step_ended(self) -> None:
@@ -135,6 +152,8 @@ class Session:
             self._next_cut_ns = now_ns + int(self._pause_s(elapsed_ns / 1e9) * 1e9)
             if not tally and not steps:
                 return
+            if self._forked:
+                self._recorder.open_now()  # a child may end without a word: that it began must be on record
             first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
             self._submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, tally))
             if not self._stopped:
@@ -247,21 +266,20 @@ class Session:
         stopped, at_rest = self._stopped, self._recorder.held
         self._renew()
         self._stopped = stopped or not at_rest
+        self.counter.due = not self._stopped
         if not at_rest:
             self.counter.detach()
             _say("a process was forked while the ledger was stuck; what the child does is not counted")
-
-
-def compiled_graphs() -> bool:
-    """Whether torch.compile has compiled anything in this process."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    return utils is not None and utils.counters["stats"]["unique_graphs"] > 0
 
 
 def _load_slowly() -> None:
     """Load what only the recorder needs, off the training thread, where it would hold up the start."""
     with contextlib.suppress(Exception):  # what is wrong shows when it is used
         importlib.import_module("auditor.genesis")
+
+
+def _is_own(thread: threading.Thread) -> bool:
+    return getattr(thread, "auditor_uncounted", False)
 
 
 def _nothing(book: SegmentBook) -> None:

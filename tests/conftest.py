@@ -8,6 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines that run the tests are shared: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,3 +45,12 @@ def train_gpt(workload_path: Path) -> ModuleType:
 def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the key of whoever runs it."""
     monkeypatch.setenv("AUDITOR_KEY", str(tmp_path_factory.mktemp("key") / "key.pem"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before():
+    """What one test compiles makes no other test's count a lower bound."""
+    yield
+    utils = sys.modules.get("torch._dynamo.utils")
+    if utils is not None:
+        utils.counters.clear()

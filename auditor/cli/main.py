@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import auditor
@@ -99,6 +101,8 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line and return its exit code."""
+    if sys.stdout is None:  # closed by whoever started us: there is nowhere to write to
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     try:
         options = build_parser().parse_args(arguments)
         verb = importlib.import_module(f"auditor.cli.{options.verb}")
@@ -108,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     except BrokenPipeError:
         sys.stdout = None
+        return int(ExitCode.FAILURE)
+    except OSError as error:
+        print(f"auditor: {error}. Make room or write elsewhere, and run the command again.", file=sys.stderr)  # noqa: T201
         return int(ExitCode.FAILURE)
 
 

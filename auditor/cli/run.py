@@ -37,7 +37,7 @@ def _words(options: argparse.Namespace) -> list[str]:
             raise UsageError("auditor run -m: the module is missing")
         return [sys.executable, "-m", *options.module]
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
-    if not words:
+    if not words or not words[0]:
         raise UsageError("auditor run: no command was given", remedy="For example: auditor run -- python train.py")
     return list(words)
 

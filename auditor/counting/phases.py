@@ -1,10 +1,9 @@
 """Which phase an operator runs in, read from torch's own state at the moment it runs.
 
 ============  ==========================================================================================================
-backward      the autograd engine is running a graph task, gradients switched off
-recompute     a graph task is running and something inside it has switched gradients on again: activation checkpointing
-              (reentrant or not). A graph kept for a second differentiation runs with gradients on as well; there, only
-              what torch's checkpoint or a function named ``Checkpoint...`` does is recomputation
+backward      the autograd engine is running a graph task otherwise
+recompute     a graph task is running with gradients switched on, and torch's checkpoint (not reentrant) or the backward
+              of a function named ``Checkpoint...`` (reentrant; torch's, Megatron's, DeepSpeed's) is at work
 forward       gradients on, or inside the forward of an `autograd.Function` that was called with gradients on
 optimizer     gradients off, inside an optimizer's step, or between a backward pass and the next differentiable forward:
               clipping, unscaling and hand-written updates belong to the update
@@ -22,7 +21,6 @@ import torch
 from auditor.tally import Phase
 
 _graph_task_id = torch._C._current_graph_task_id  # noqa: SLF001 - the only way to ask
-_keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph  # noqa: SLF001
 _current_node = torch._C._current_autograd_node  # noqa: SLF001
 _saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001
 _grad_enabled = torch.is_grad_enabled
@@ -99,9 +97,11 @@ class PhaseTracker:
 
 
 def _inside_backward() -> Phase:
-    """Recompute or backward: gradients are on inside a graph task."""
-    if not _keeps_graph():
-        return Phase.RECOMPUTE
+    """Recompute or backward: gradients are on inside a graph task.
+
+    They are on in a backward pass that is to be differentiated again, and in what users write; so only a checkpoint
+    that is seen at work is recomputation, and everything else counts as backward, which no law leaves out.
+    """
     node = _current_node()
     if node is not None and node.name().startswith("Checkpoint"):
         return Phase.RECOMPUTE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from auditor.counting.compiled import UNSEEN, compiled_graphs
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.steps import StepClock
 from auditor.formulas import Pricer
@@ -34,8 +36,15 @@ class Counted:
 
     @property
     def operations(self) -> Operations:
-        """What they cost: ``.total``, ``.by_phase``, ``.by_family``, ``.by_precision``."""
-        return self._pricer.price(self.tally)
+        """What they cost: ``.total``, ``.by_phase``, ``.by_family``, ``.by_precision``.
+
+        Where torch.compile has compiled anything in this process, what it fused is not seen, and named as unpriced.
+        """
+        operations = self._pricer.price(self.tally)
+        graphs = compiled_graphs()
+        return (
+            dataclasses.replace(operations, unpriced={**operations.unpriced, UNSEEN: graphs}) if graphs else operations
+        )
 
     @property
     def unpriced(self) -> Mapping[str, int]:

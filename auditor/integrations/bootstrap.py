@@ -24,22 +24,28 @@ class _TorchWatcher(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != "torch":
             return None
+        # Others look for torch without importing it: stay until it has been imported.
+        place = sys.meta_path.index(self)
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("torch")
+        try:
+            spec = importlib.util.find_spec("torch")
+        finally:
+            sys.meta_path.insert(place, self)
         if spec is not None and spec.loader is not None:
-            _attach_after(spec.loader)
+            self._attach_after(spec.loader)
         return spec
 
+    def _attach_after(self, loader: Any) -> None:
+        load = loader.exec_module
 
-def _attach_after(loader: Any) -> None:
-    load = loader.exec_module
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module
+            load(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            attach()
 
-    def exec_module(module: ModuleType) -> None:
-        del loader.exec_module
-        load(module)
-        attach()
-
-    loader.exec_module = exec_module
+        loader.exec_module = exec_module
 
 
 def watch_for_torch() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from auditor import genesis
 from auditor.config import Settings
 from auditor.distributed import Place
-from auditor.errors import AuditorError
+from auditor.errors import AuditorError, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations.child import Ended, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
@@ -68,7 +68,7 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
     try:
         supervised = begin(directory, settings, command)
     except (AuditorError, OSError) as error:
-        say(f"the ledger cannot be begun: {error}. {getattr(error, 'remedy', '')}")
+        say(f"the ledger cannot be begun: {error}. {getattr(error, 'remedy', LedgerUnwritable.default_remedy)}")
         if settings.strict:
             return int(AuditorError.exit_code)
         say("the command runs unaudited")

@@ -151,6 +151,10 @@ def of_launchers(segments: Sequence[SegmentReading], present: int) -> Iterator[F
     if launchers and all(segment.exit for segment in launchers) and begun > present:
         text = f"Of {begun} segments that the launcher saw begin, {begun - present} are missing here."
         yield Finding(Verdict.INCOMPLETE, text)
+    orphans = [segment.name for segment in segments if "launcher" in segment.genesis.host]
+    if orphans and not launchers:
+        text = f"{_listed(orphans[:_MOST_NAMED], len(orphans))} began under a launcher whose segment is missing here."
+        yield Finding(Verdict.INCOMPLETE, text)
 
 
 def of_operations(operations: Operations) -> Iterator[Finding]:

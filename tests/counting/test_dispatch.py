@@ -200,6 +200,27 @@ def test_double_backward_is_backward_not_recomputation():
     assert counted.operations.by_phase["backward"] > 2 * 2 * 27
 
 
+def test_gradients_through_functorch_and_of_custom_functions_are_backward(a, b):
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x @ y
+
+        @staticmethod
+        def backward(ctx, gradient):
+            x, y = ctx.saved_tensors
+            with torch.enable_grad():
+                return gradient @ y.T, x.T @ gradient
+
+    a.requires_grad_()
+    with auditor.count() as counted:
+        torch.func.grad(lambda x: (x @ b).sum())(a.detach())
+        Product.apply(a, b).sum().backward()
+        torch.autograd.grad((a @ b).square().sum(), a, create_graph=True, retain_graph=False)
+    assert counted.operations.by_phase["recompute"] == 0
+
+
 def test_clipping_and_hand_written_updates_belong_to_the_optimizer():
     model = nn.Linear(8, 8)
     x = torch.randn(2, 8)
@@ -245,7 +266,7 @@ def test_a_custom_function_is_forward_inside_and_inference_without_gradients(a, 
 
 
 def test_compiling_goes_on_undisturbed_and_products_are_seen(a):
-    torch._dynamo.reset()
+    torch._dynamo.reset()  # and what it fuses is said to be unseen
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
     compiled = torch.compile(model)
     from torch._dynamo.utils import counters
@@ -255,5 +276,6 @@ def test_compiling_goes_on_undisturbed_and_products_are_seen(a):
     assert counters["stats"]["unique_graphs"] >= 1
     forward = 2 * 2 * 4 * 8 * 32
     assert counted.operations.select(phases=["forward"], families=MATRIX_FAMILIES).executed_ops == forward
+    assert not counted.operations.complete
     backward = 2 * forward - 2 * 4 * 8 * 32  # the input wants no gradient
     assert counted.operations.select(phases=["backward"], families=MATRIX_FAMILIES).executed_ops == backward

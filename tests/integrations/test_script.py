@@ -178,10 +178,41 @@ def test_a_command_that_does_not_exist(audited):
 def test_a_sitecustomize_of_ones_own_still_runs(write_script, audited, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    (other / "sitecustomize.py").write_text("import builtins; builtins.mine = 'kept'\n")
-    script = write_script("print(mine)\n")
+    (other / "sitecustomize.py").write_text("mine = 'kept'\n")
+    script = write_script("import sitecustomize\nprint(sitecustomize.mine)\n")
     done, _ = audited(sys.executable, script, PYTHONPATH=str(other))
     assert done.stdout == b"kept\n"
+
+
+def test_looking_for_torch_before_importing_it_changes_nothing(write_script, audited, read):
+    script = write_script("import importlib.util\nimportlib.util.find_spec('torch')\n" + TRAIN + "train(2)\n")
+    _, directory = audited(sys.executable, script)
+    assert products(read(directory)) == 2 * STEP_PRODUCTS
+
+
+def test_a_forked_child_that_ends_without_a_word_is_missed(write_script, audited, read):
+    script = write_script(
+        TRAIN
+        + """
+import os
+train(1)
+pid = os.fork()
+if pid == 0:
+    train(3)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+    )
+    _, directory = audited(sys.executable, script, OMP_NUM_THREADS="1")
+    reading = read(directory)
+    assert reading.verdict == "INCOMPLETE"
+    assert STEP_PRODUCTS <= products(reading) <= 4 * STEP_PRODUCTS
+
+
+def test_a_launcher_taken_away_shows(write_script, audited, read):
+    _, directory = audited(sys.executable, write_script(TRAIN + "train(1)\n"))
+    (directory / "segments" / "launcher.attempt-000.jsonl").unlink()
+    assert read(directory).verdict == "INCOMPLETE"
 
 
 def test_resuming_in_the_same_directory_adds_up(write_script, audited, read):
@@ -220,7 +251,9 @@ def test_ten_kills_lose_nothing_that_was_acknowledged(write_script, tmp_path, re
         assert reading.steps * STEP_PRODUCTS <= products(reading) <= (reading.steps + begun) * STEP_PRODUCTS
         steps = reading.steps
     ranks = [segment for segment in reading.segments if segment.genesis.role == "rank"]
-    assert len(ranks) == 10
+    files = list((directory / "segments").glob("rank-*"))
+    assert len(files) == 10
+    assert len(ranks) >= 8  # a kill may come before a segment's first record
     assert sum(segment.steps for segment in ranks) == steps > 0
 
 

@@ -64,6 +64,6 @@ def test_the_sdist_holds_what_builds_and_tests_it(sdist):
     assert "benchmarks/workloads/train_gpt.py" in names
     top = {name.split("/")[0] for name in names}
     assert top <= {
-        "PKG-INFO", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", ".ci", ".gitignore",
+        "PKG-INFO", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", ".ci", ".gitignore",
         "auditor", "configs", "tests", "benchmarks",
     }  # fmt: skip

@@ -21,7 +21,8 @@ def _run_the_other() -> None:
     if spec is not None and spec.loader is not None:
         from importlib.util import module_from_spec
 
-        spec.loader.exec_module(module_from_spec(spec))
+        sys.modules["sitecustomize"] = module = module_from_spec(spec)
+        spec.loader.exec_module(module)
 
 
 def _find_auditor() -> None:
