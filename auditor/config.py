@@ -154,8 +154,7 @@ def parse_purpose(value: str, origin: str, name: str = "purpose") -> Purpose:
     try:
         return Purpose(value)
     except ValueError:
-        near = difflib.get_close_matches(value, list(Purpose), n=1)
-        _fail(name, value, origin, f"{near[0]!r}" if near else " | ".join(Purpose))
+        _fail(name, value, origin, f"one of {', '.join(map(str, Purpose))}")
 
 
 _PARSERS: Mapping[str, Any] = {

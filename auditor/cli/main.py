@@ -20,7 +20,7 @@ total against the compute thresholds of the law, in a ledger that somebody else 
 _EXIT_CODES = """\
 exit codes:
   run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
-  verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached
+  verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"

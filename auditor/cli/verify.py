@@ -29,4 +29,5 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines.append(f"  steps       {reading.steps}")
     lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
     lines.append(f"  head        {reading.head}")
+    lines.extend(f"  signed by   {key}" for key in sorted({part.genesis.public_key for part in reading.segments}))
     return lines

@@ -83,7 +83,7 @@ def read_public_key(source: Path | str) -> str:
     except (OSError, ValueError) as error:
         raise KeyFileError(
             f"{path}: not a public key: neither 64 hex digits nor a file that can be read",
-            remedy="Give the key that `auditor run` printed, or the path of its PEM file.",
+            remedy="Give the 64 hex digits of the key, as its owner told you them, or the path of its PEM file.",
         ) from error
     return _parse_public(data, path)
 
