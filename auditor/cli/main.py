@@ -31,7 +31,8 @@ class _Parser(argparse.ArgumentParser):
     """Ends with the documented code and the project's form of a message."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", remedy=f"See: {self.prog} --help")
+        verb = self.prog.partition(" ")[2]
+        raise UsageError(f"{verb}: {message}" if verb else message, remedy=f"See: {self.prog} --help")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -104,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed by whoever started us: there is nowhere to write to
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     try:
-        options = build_parser().parse_args(arguments)
+        options, unknown = build_parser().parse_known_args(arguments)
+        if unknown:
+            remedy = f"See: auditor {options.verb} --help"
+            raise UsageError(f"{options.verb}: unknown arguments {' '.join(unknown)}", remedy=remedy)
         verb = importlib.import_module(f"auditor.cli.{options.verb}")
         return int(verb.run(options))
     except AuditorError as error:

@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> int:
 def _words(options: argparse.Namespace) -> list[str]:
     if options.module is not None:
         if not options.module:
-            raise UsageError("auditor run -m: the module is missing")
+            raise UsageError("run -m: the module is missing")
         return [sys.executable, "-m", *options.module]
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words or not words[0]:
-        raise UsageError("auditor run: no command was given", remedy="For example: auditor run -- python train.py")
+        raise UsageError("run: no command was given", remedy="For example: auditor run -- python train.py")
     return list(words)
 
 
