@@ -25,7 +25,7 @@ from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
 from auditor.ledger import SegmentBook
-from auditor.recorder import Recorder, Task
+from auditor.recorder import Recorder
 from auditor.records import SecondOpinion
 from auditor.tally import Purpose, Tally, factor
 
@@ -73,7 +73,7 @@ class Session:
         )
 
     def start(self) -> None:
-        """Count from here on. A rank's segment is begun now; any other process's when it has counted something."""
+        """Count from here on. With ``eager`` the segment is begun now, else with the first operator counted."""
         self._recorder.start()
         if self._eager:
             self._recorder.submit(_nothing)
@@ -119,7 +119,7 @@ class Session:
             return
         self._cut()
         self.purpose = self.counter.purpose = purpose
-        self._submit(lambda book: book.purpose(purpose))
+        self._recorder.submit(lambda book: book.purpose(purpose))
 
     def _note_threads(self) -> None:
         """Say which threads the counter cannot see: it holds for this one and for those begun from now on."""
@@ -129,10 +129,10 @@ class Session:
             message = (
                 "the auditor was attached on another than the main thread: what the main thread runs is not counted"
             )
-            self._submit(lambda book: book.gap("thread", message, lower_bound=True))
+            self._recorder.submit(lambda book: book.gap("thread", message, lower_bound=True))
         elif others:
             told = f"threads that were there before the auditor are not counted: {', '.join(others[:5])}"
-            self._submit(lambda book: book.gap("thread", told, lower_bound=False))
+            self._recorder.submit(lambda book: book.gap("thread", told, lower_bound=False))
 
     # What runs on the training thread.
 
@@ -155,7 +155,7 @@ class Session:
             if self._forked:
                 self._recorder.open_now()  # a child may end without a word: that it began must be on record
             first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
-            self._submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, tally))
+            self._recorder.submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, tally))
             if not self._stopped:
                 self._recorder.start()
         except Exception as error:  # noqa: BLE001 - nothing of the auditor's may reach the training
@@ -164,16 +164,13 @@ class Session:
     def _pause_s(self, elapsed_s: float) -> float:
         return min(max(elapsed_s * _INTERVAL_SHARE, _SHORTEST_INTERVAL_S), self.settings.interval_s)
 
-    def _submit(self, task: Task) -> None:
-        self._recorder.submit(task)
-
     def _counting_failed(self, error: Exception) -> None:
         """Counting has failed: say so, note the gap, and count no further."""
         failure = CountingError(f"counting failed and has ended: {error!r}")
         if "counter" not in self._told:
             self._told.add("counter")
             _say(str(failure))
-            self._submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
+            self._recorder.submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
             with contextlib.suppress(Exception):
                 self.clock.detach()
                 self.counter.detach()
@@ -242,7 +239,7 @@ class Session:
 
     def _write_opinions(self, opinions: list[SecondOpinion]) -> None:
         for opinion in opinions:
-            self._submit(functools.partial(SegmentBook.second_opinion, opinion=opinion))
+            self._recorder.submit(functools.partial(SegmentBook.second_opinion, opinion=opinion))
 
     # Forks.
 

@@ -21,6 +21,15 @@ def train(steps):
         optimizer.step()
         optimizer.zero_grad()
 """
+BROKEN_FORMULA = """
+import torch, auditor
+@auditor.formula("mylib::op", family=auditor.Family.OTHER, source="a test")
+def broken(x): raise ZeroDivisionError("of course")
+library = torch.library.Library("mylib", "DEF")
+library.define("op(Tensor x) -> Tensor")
+library.impl("op", lambda x: x.clone(), "CPU")
+torch.ops.mylib.op(torch.ones(3))
+"""
 FORWARD = 2 * 4 * 8 * 8
 STEP_PRODUCTS = 2 * FORWARD  # the input wants no gradient
 
@@ -333,15 +342,7 @@ sys.exit(6)
 
 def test_a_formula_that_raises_is_named_and_the_run_goes_on(write_script, audited, read):
     script = write_script(
-        """
-import torch, auditor
-@auditor.formula("mylib::op", family=auditor.Family.OTHER, source="a test")
-def broken(x): raise ZeroDivisionError("of course")
-library = torch.library.Library("mylib", "DEF")
-library.define("op(Tensor x) -> Tensor")
-library.impl("op", lambda x: x.clone(), "CPU")
-torch.ops.mylib.op(torch.ones(3))
-"""
+        BROKEN_FORMULA
         + TRAIN
         + "train(2)\nimport time; time.sleep(1.2); train(1); time.sleep(0.5); train(1)\nprint('end')\n"
     )
@@ -356,17 +357,7 @@ torch.ops.mylib.op(torch.ones(3))
 
 def test_strict_stops_at_a_formula_that_raises(write_script, audited):
     script = write_script(
-        """
-import torch, auditor
-@auditor.formula("mylib::op", family=auditor.Family.OTHER, source="a test")
-def broken(x): raise ZeroDivisionError("of course")
-library = torch.library.Library("mylib", "DEF")
-library.define("op(Tensor x) -> Tensor")
-library.impl("op", lambda x: x.clone(), "CPU")
-torch.ops.mylib.op(torch.ones(3))
-"""
-        + TRAIN
-        + "import time\nfor _ in range(100): train(1); time.sleep(0.1)\nprint('end')\n"
+        BROKEN_FORMULA + TRAIN + "import time\nfor _ in range(100): train(1); time.sleep(0.1)\nprint('end')\n"
     )
     done, _ = audited(sys.executable, script, options=("--strict",))
     assert done.returncode == 1
