@@ -14,6 +14,7 @@
     ├── ResourceError                exit 1   the installation is not whole
     ├── FormulaError                 exit 1   a formula is registered twice, or answers nonsense
     ├── CountingError                exit 1   a counter cannot attach or went wrong
+    │   └── NativeUnavailable                 the native counter is not built and cannot be
     ├── HardwareError                exit 1   a device could not be asked
     └── LedgerError                  exit 1   the record could not be written or read
         ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
@@ -114,6 +115,15 @@ class FormulaError(AuditorError):
 
 class CountingError(AuditorError):
     """A counter could not attach, or failed while counting."""
+
+
+class NativeUnavailable(CountingError):
+    """The native counter is not built, and cannot be built or loaded here."""
+
+    default_remedy = (
+        "Nothing is lost: the portable counter gives the same tally, more slowly. With a C++ compiler and ninja"
+        " installed, `auditor build` builds the native one."
+    )
 
 
 class HardwareError(AuditorError):

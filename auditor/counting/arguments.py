@@ -13,7 +13,27 @@ from auditor.tally import NUMBER, Argument, Shape, Signature, encode_arguments
 
 # Annotations for profilers: they carry free text and compute nothing.
 _MARKERS = ("profiler::",)
+_VALUES_NOT_KEPT = ("number", "ScalarType", "Layout", "MemoryFormat")
+_is_operator = torch._C._dispatch_has_kernel  # noqa: SLF001 - whether the dispatcher knows the name
 _DTYPE_NAMES: dict[torch.dtype, str] = {}
+
+
+def is_marker(op: str) -> bool:
+    """Whether an operator only annotates, for a profiler."""
+    return op.startswith(_MARKERS)
+
+
+def noted_name(op: str) -> str:
+    """The name that an operator is noted under: an in-place form without a price of its own counts as the plain one.
+
+    Torch chooses between the two by who is watching: autograd adds gradients up in place, but not under a dispatch mode.
+    """
+    formula = TABLE.find(op)
+    packet, dot, overload = op.partition(".")
+    if formula is None or not packet.endswith("_") or formula.op.partition(".")[0] == packet:
+        return op
+    plain = packet[:-1] + dot + overload
+    return plain if _is_operator(plain) else op
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -35,13 +55,14 @@ class Schema:
     def __init__(self, func: torch._ops.OpOverload) -> None:
         arguments = func._schema.arguments  # noqa: SLF001 - torch offers no other way to a schema
         name, overload = func._schema.name, func._schema.overload_name  # noqa: SLF001
-        self.op = f"{name}.{overload}" if overload else name
+        op = f"{name}.{overload}" if overload else name
+        self.op = noted_name(op)
         self._names = tuple(argument.name for argument in arguments)
         self._defaults = tuple(argument.default_value for argument in arguments)
-        self._numbers = tuple(_may_be_number(str(argument.type)) for argument in arguments)
-        formula = TABLE.find(self.op)
+        self._numbers = tuple(_may_be_number(str(argument.real_type)) for argument in arguments)
+        formula = TABLE.find(op)
         self.matrix = formula is not None and formula.family in MATRIX_FAMILIES
-        self.free = name.startswith(_MARKERS) or (formula is not None and formula.function is None)
+        self.free = is_marker(name) or (formula is not None and formula.function is None)
 
     def key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         """What tells this call's signature from another's, cheap to make and to hash."""
@@ -68,8 +89,8 @@ class Schema:
 
 
 def _may_be_number(kind: str) -> bool:
-    """Scalars, and tensors in whose place Python numbers may stand: their values are not kept."""
-    return "number" in kind or kind in ("Tensor", "Optional[Tensor]")
+    """Scalars, settings, and tensors in whose place Python numbers may stand: their values are not kept."""
+    return any(word in kind for word in _VALUES_NOT_KEPT) or kind in ("Tensor", "Optional[Tensor]")
 
 
 def describe(value: Any, number: bool = False) -> Any:

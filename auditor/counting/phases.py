@@ -14,6 +14,7 @@ inference     gradients off otherwise: evaluation, generation, initialisation
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class PhaseTracker:
     def __init__(self) -> None:
         self._thread = _ThreadState()
         self._updating = False  # a backward pass has ended and no differentiable forward has begun
-        self._original_apply: Any = None
+        self._unwatch: Callable[[], None] | None = None
 
     def current(self) -> Phase:
         """The phase of an operator that runs now on this thread."""
@@ -74,26 +75,45 @@ class PhaseTracker:
 
     def attach(self) -> None:
         """Watch `autograd.Function.apply`: its forward runs with gradients off although training goes forward."""
-        thread, original = self._thread, torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+        thread = self._thread
 
-        def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
-            if not _grad_enabled():
-                return original(cls, *args, **kwargs)
+        def enter() -> None:
             thread.function_depth += 1
-            try:
-                return original(cls, *args, **kwargs)
-            finally:
-                thread.function_depth -= 1
 
-        apply.__doc__ = original.__doc__
-        self._original_apply = original
-        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+        def leave() -> None:
+            thread.function_depth -= 1
+
+        self._unwatch = watch_functions(enter, leave)
 
     def detach(self) -> None:
         """Undo `attach`."""
-        if self._original_apply is not None:
-            torch.autograd.Function.apply = classmethod(self._original_apply)  # type: ignore[method-assign,assignment]
-            self._original_apply = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+
+def watch_functions(enter: Callable[[], None], leave: Callable[[], None]) -> Callable[[], None]:
+    """Around each forward of an `autograd.Function` that is called with gradients on, the two are called.
+
+    Returns: what undoes it.
+    """
+    original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if not _grad_enabled():
+            return original(cls, *args, **kwargs)
+        enter()
+        try:
+            return original(cls, *args, **kwargs)
+        finally:
+            leave()
+
+    def undo() -> None:
+        torch.autograd.Function.apply = classmethod(original)  # type: ignore[method-assign,assignment]
+
+    apply.__doc__ = original.__doc__
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+    return undo
 
 
 def _inside_backward() -> Phase:

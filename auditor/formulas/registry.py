@@ -46,6 +46,7 @@ class Registry:
         self._beside: dict[str, dict[Family, Formula]] = {}
         self._left: set[str] = set()
         self._digest: str | None = None
+        self.revision = 0  # goes up with every registration
 
     def formula(self, *ops: str, family: Family, source: str) -> Callable[[Function], Function]:
         """Register the decorated function as the price of each of ``ops``.
@@ -93,7 +94,7 @@ class Registry:
         if "::" not in formula.op:
             raise FormulaError(f"{formula.op!r} is not an operator's name, such as 'mylib::op'")
         self._formulas[formula.op] = formula
-        self._digest = None
+        self._changed()
 
     def _add_beside(self, formula: Formula) -> None:
         main = self._formulas.get(formula.op)
@@ -103,12 +104,16 @@ class Registry:
         if formula.family is main.family or formula.family in others:
             raise FormulaError(f"{formula.op} has a formula in the family {formula.family} already")
         others[formula.family] = formula
-        self._digest = None
+        self._changed()
 
     def leave(self, *ops: str) -> None:
         """Leave overloads without their operator's price: they are made of others, which are counted."""
         self._left.update(ops)
+        self._changed()
+
+    def _changed(self) -> None:
         self._digest = None
+        self.revision += 1
 
     def find(self, op: str) -> Formula | None:
         """The formula for ``aten::add.Tensor``: its own, else ``aten::add``'s, else the plain form's."""

@@ -1,0 +1,352 @@
+"""The native counter: the same tally as the portable one's, at a small part of its cost, on every thread.
+
+`native_tally.cpp` wraps the kernels that the dispatcher calls; here is decided which, and what it noted is given its
+meaning. There is one native tally in a process; each counter hears of everything that runs while it is attached.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+from auditor.counting.arguments import is_marker, noted_name
+from auditor.counting.native_build import load
+from auditor.counting.phases import watch_functions
+from auditor.formulas import TABLE
+from auditor.operations import MATRIX_FAMILIES
+from auditor.tally import NUMBER, Argument, Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
+
+# In the order of native_tally.cpp.
+_PHASES = (Phase.FORWARD, Phase.BACKWARD, Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.INFERENCE)
+_TAG_BITS, _DTYPE_BITS = 8, 8
+_MOST_SIGNATURES = 1 << 16  # kept with their texts
+
+Row = tuple[int, bytes, int, int]  # operator, words, phase, calls
+
+
+class _Tag(IntEnum):
+    NONE = 0
+    NUMBER = 1
+    BOOL = 2
+    INT = 3
+    STRING = 4
+    LIST = 5
+    TENSOR = 6
+
+
+class _Role(IntEnum):
+    NOTED = 0
+    MATRIX = 1
+    HIDING = 2  # not noted itself, and what it runs inside is not either
+    OPEN = 3  # without a price: noted, and what it runs inside is noted as well
+
+
+class _Attention(IntEnum):
+    DUE = 1
+    LATE = 2
+    FAILED = 4
+
+
+class _Core:
+    """The native tally of this process, and the counters that listen to it."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        self.counters: list[NativeCounter] = []
+        self.dtypes: list[str] = library.dtype_names()
+        self.signatures: dict[tuple[int, bytes], Signature] = {}
+        self.foreign: dict[Signature, int] = {}
+        self._by_index: dict[int, Signature] = {}
+        self._revision = -1
+        self._lock = threading.RLock()
+        self._unwatch: Callable[[], None] | None = None
+        library.start(self._attend)
+
+    def join(self, counter: NativeCounter) -> None:
+        """From now on the counter hears of everything."""
+        with self._lock:
+            self.drain()
+            if not self.counters:
+                self.library.set_updating(False)
+            self.counters.append(counter)
+            if self._unwatch is None:
+                self._wrap()
+                self._unwatch = watch_functions(self.library.enter_function, self.library.leave_function)
+            self.library.set_active(True)
+
+    def leave(self, counter: NativeCounter) -> None:
+        """The counter hears of nothing more."""
+        with self._lock:
+            self.drain()
+            self.counters.remove(counter)
+            if self.counters:
+                return
+            self.library.set_active(False)
+            if self._unwatch is not None:
+                self._unwatch()
+                self._unwatch = None
+            if threading.active_count() == 1:  # another thread could be about to call what is taken away
+                self.library.unwrap()
+
+    def drain(self) -> None:
+        """Hand what came since the last time to every counter."""
+        with self._lock:
+            if self._revision != TABLE.revision and self.counters:
+                self._wrap()
+            rows = self.library.drain()
+            for counter in self.counters:
+                counter.received.extend(rows)
+
+    def forget(self) -> None:
+        """In a forked child."""
+        self._lock = threading.RLock()
+        self.library.forget()
+        for counter in self.counters:
+            counter.received.clear()
+
+    def signature(self, index: int, words: bytes) -> Signature:
+        """What the words of a call mean."""
+        signature = self.signatures.get((index, words))
+        if signature is None:
+            signature = self._by_index.get(index)
+            if signature is None:
+                arguments = _decode(words, self.dtypes)
+                op = noted_name(self.library.operator_name(index))
+                signature = Signature(op, encode_arguments(arguments))
+            if len(self.signatures) >= _MOST_SIGNATURES:
+                self.signatures.clear()
+            self.signatures[index, words] = signature
+        return signature
+
+    def index_of(self, signature: Signature) -> int:
+        """The number under which calls of this signature can be added."""
+        index = self.foreign.get(signature)
+        if index is None:
+            index = self.foreign[signature] = self.library.foreign_operator(signature.op)
+            self._by_index[index] = signature
+        return index
+
+    def _wrap(self) -> None:
+        self._revision = TABLE.revision
+        roles = ((name, _role(name)) for name in self.library.operators())
+        self.library.wrap([(name, int(role)) for name, role in roles if role is not None])
+
+    def _attend(self, what: int) -> None:
+        """Called by the native tally on the thread that counts, after an operator."""
+        if what & _Attention.FAILED:
+            for counter in list(self.counters):
+                counter.failed(RuntimeError("the arguments of an operator could not be noted"))
+        if what & _Attention.LATE:
+            with self._lock:
+                self._wrap()
+        if what & _Attention.DUE:
+            self.drain()
+            for counter in list(self.counters):
+                counter.fall_due()
+
+
+def _role(name: str) -> _Role | None:
+    """What is to be done with an operator; None where it is left as it is."""
+    formula = TABLE.find(name)
+    if is_marker(name):
+        return None
+    if formula is None:
+        return _Role.OPEN
+    if formula.function is None:
+        return _Role.HIDING
+    return _Role.MATRIX if formula.family in MATRIX_FAMILIES else _Role.NOTED
+
+
+def _decode(words: bytes, dtypes: list[str]) -> list[Argument]:
+    values = iter(struct.unpack(f"{len(words) // 8}q", words))
+    return [_argument(word, values, dtypes) for word in values]
+
+
+def _argument(word: int, values: Iterator[int], dtypes: list[str]) -> Argument:
+    tag, payload = _Tag(word & (1 << _TAG_BITS) - 1), word >> _TAG_BITS
+    match tag:
+        case _Tag.NONE:
+            return None
+        case _Tag.NUMBER:
+            return NUMBER
+        case _Tag.BOOL:
+            return bool(payload)
+        case _Tag.INT:
+            return next(values)
+        case _Tag.STRING:
+            packed = b"".join(struct.pack("q", next(values)) for _ in range(-(-payload // 8)))
+            return packed[:payload].decode(errors="replace")
+        case _Tag.LIST:
+            return tuple(_argument(next(values), values, dtypes) for _ in range(payload))
+        case _Tag.TENSOR:
+            dims = payload >> _DTYPE_BITS
+            return Shape((next(values) for _ in range(dims)), dtypes[payload & (1 << _DTYPE_BITS) - 1])
+
+
+class _NativePhases:
+    """Tells the native tally of the optimizer's steps; `PhaseTracker` for the portable counter."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def current(self) -> Phase:
+        """The phase of an operator that runs now on this thread."""
+        return _PHASES[self._library.phase()]
+
+    @property
+    def updating(self) -> bool:
+        """Whether work without gradients is taken to belong to the update of the parameters."""
+        return bool(self._library.is_updating())
+
+    def end_update(self) -> None:
+        """From now on, work without gradients is inference until another backward pass has run."""
+        self._library.set_updating(False)
+
+    def enter_optimizer(self) -> None:
+        """An optimizer's step begins on this thread."""
+        self._library.enter_optimizer()
+
+    def leave_optimizer(self) -> None:
+        """The optimizer's step has ended, and with it the update."""
+        self._library.leave_optimizer()
+
+
+_core: _Core | None = None
+
+
+def _the_core() -> _Core:
+    global _core  # noqa: PLW0603 - torch's dispatcher is one to a process, and so is what wraps its kernels
+    if _core is None:
+        _core = _Core(load())
+    return _core
+
+
+class NativeCounter:
+    """Counts while attached; `take` gives what came since the last time.
+
+    on_error: called with the exception where counting a call failed; the call itself has been executed.
+    due: set it, and `on_due` is called on a counting thread after the next operator.
+    Raises: NativeUnavailable: the native tally is not built and cannot be.
+    """
+
+    name = "native"
+    sees_all_threads = True
+
+    def __init__(
+        self,
+        *,
+        purpose: Purpose = Purpose.PRE_TRAINING,
+        on_error: Callable[[Exception], None] | None = None,
+        on_due: Callable[[], None] | None = None,
+    ) -> None:
+        self._core = _the_core()
+        self.phases = _NativePhases(self._core.library)
+        self.purpose = purpose
+        self.received: list[Row] = []
+        self._on_error = on_error
+        self._on_due = on_due
+        self._due = False
+        self._raised: Exception | None = None
+        self._attached = False
+
+    def attach(self) -> None:
+        """From now on every operator of every thread is counted."""
+        if not self._attached:
+            self._attached = True
+            self._core.join(self)
+
+    def detach(self) -> None:
+        """Nothing is counted any more; what was counted can still be taken."""
+        if self._attached:
+            self._attached = False
+            self._core.leave(self)
+
+    @property
+    def attached(self) -> bool:
+        """Whether operators are being counted."""
+        return self._attached
+
+    @property
+    def due(self) -> bool:
+        """Whether `on_due` is to be called after the next operator."""
+        return self._due
+
+    @due.setter
+    def due(self, due: bool) -> None:
+        self._due = due
+        if due:
+            self._core.library.set_due()
+
+    def cut(self) -> Callable[[], Tally]:
+        """What was counted since the last time, under the purpose that was set meanwhile; the tally is made when called."""
+        if self._attached:
+            self._core.drain()
+        rows, self.received = self.received, []
+        purpose = self.purpose
+        self._raise()
+        return lambda: self._tally(rows, purpose)
+
+    def take(self) -> Tally:
+        """What was counted since the last call, on all threads."""
+        return self.cut()()
+
+    def peek(self) -> Tally:
+        """All that this thread has counted so far, taken or not; it stays to be taken."""
+        return self._tally(self._core.library.peek(), self.purpose)
+
+    def forget(self) -> None:
+        """Drop what was counted; for a forked child, whose parent keeps it."""
+        self._core.forget()
+        self.received = []
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """What this thread runs inside is not noted."""
+        library = self._core.library
+        library.hide()
+        try:
+            yield
+        finally:
+            library.show()
+
+    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add executed calls on this thread."""
+        for (signature, phase), number in calls.items():
+            self._core.library.add(self._core.index_of(signature), _PHASES.index(phase), number)
+
+    def _tally(self, rows: list[Row], purpose: Purpose) -> Tally:
+        calls: dict[Entry, int] = {}
+        for index, words, phase, number in rows:
+            entry = Entry(self._core.signature(index, words), _PHASES[phase], purpose)
+            calls[entry] = calls.get(entry, 0) + number
+        return Tally(calls)
+
+    # What the core calls, on a thread of the training: nothing is raised there, but at the next cut.
+
+    def failed(self, error: Exception) -> None:
+        """A call could not be noted."""
+        self._keep(lambda: self._on_error(error) if self._on_error is not None else self._remember(error))
+
+    def fall_due(self) -> None:
+        """Call `on_due`, if that was asked for."""
+        if self._due and self._on_due is not None:
+            self._due = False
+            self._keep(self._on_due)
+
+    def _keep(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001
+            self._remember(error)
+
+    def _remember(self, error: Exception) -> None:
+        self._raised = self._raised or error
+
+    def _raise(self) -> None:
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error

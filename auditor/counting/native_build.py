@@ -1,0 +1,144 @@
+"""The native tally as a loaded library: built once for a version of torch and of Python, then found in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from auditor.errors import NativeUnavailable
+
+NAME = "auditor_native_tally"
+SOURCE = Path(__file__).with_name("native_tally.cpp")
+LIMIT_S = 240.0
+_LONGEST_REASON = 300
+_PROGRAM = """
+import sys
+from torch.utils import cpp_extension
+name, source, folder = sys.argv[1:]
+flags = ["-O2", "-g0", "-DNDEBUG"]
+cpp_extension.load(name, [source], extra_cflags=flags, build_directory=folder, is_python_module=False)
+"""
+
+
+@cache
+def load(limit_s: float = LIMIT_S) -> ModuleType:
+    """The library, built where it is not yet.
+
+    Raises: NativeUnavailable: there is no compiler, building failed or took longer than ``limit_s``, or the library
+    does not load.
+    """
+    path = build(limit_s)
+    try:
+        loader = importlib.machinery.ExtensionFileLoader(NAME, str(path))
+        spec = importlib.util.spec_from_file_location(NAME, path, loader=loader)
+        assert spec is not None  # noqa: S101 - there is a loader
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    except (ImportError, OSError) as error:
+        path.unlink(missing_ok=True)
+        raise NativeUnavailable(f"the native counter does not load: {error}") from error
+    return module
+
+
+def built_path() -> Path:
+    """Where the library for this torch, this Python and this source lies or will lie."""
+    source = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    version = f"torch-{torch.__version__}-{sysconfig.get_config_var('SOABI')}-{platform.machine()}-{source}"
+    return _cache_folder() / version / f"{NAME}.so"
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "auditor" / "native"
+
+
+def build(limit_s: float = LIMIT_S) -> Path:
+    """The library's path, with the library there; one process builds, others wait for it.
+
+    Raises: NativeUnavailable.
+    """
+    try:
+        path = built_path()
+        if path.exists():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        deadline_s = time.monotonic() + limit_s
+        with _lock(path.with_suffix(".lock"), deadline_s):
+            if not path.exists():
+                _compile(path, deadline_s)
+    except (OSError, RuntimeError) as error:
+        raise NativeUnavailable(f"the native counter cannot be built: {error}") from error
+    return path
+
+
+@contextlib.contextmanager
+def _lock(path: Path, deadline_s: float) -> Iterator[None]:
+    with path.open("w", encoding="ascii") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    raise NativeUnavailable("another process has been building the native counter for long") from None
+                time.sleep(0.2)
+        yield
+
+
+def _compile(path: Path, deadline_s: float) -> None:
+    """Torch's own extension loader, in a process of its own: what it prints, or that it hangs, is not the training's."""
+    folder = path.parent / f"build-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    print("auditor: building the native counter for this torch, once (about half a minute)", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        _run([sys.executable, "-c", _PROGRAM, NAME, str(SOURCE), str(folder)], deadline_s)
+        (folder / f"{NAME}.so").replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str], deadline_s: float) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDITOR_")}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**environment, "MAX_JOBS": "1", "PATH": _search_path()},
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=max(1.0, deadline_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise NativeUnavailable("the compiler took too long") from None
+    if process.returncode != 0:
+        raise NativeUnavailable(_reason(output.decode(errors="replace")))
+
+
+def _search_path() -> str:
+    """The interpreter's own folder first: ninja may be installed beside it."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if "error" in line.lower()] or output.splitlines()[-1:]
+    return (lines[0] if lines else "the compiler said nothing")[:_LONGEST_REASON]

@@ -1,0 +1,836 @@
+// The native tally: how often each operator ran, with which arguments, in which phase. It holds no formula.
+//
+// The kernel that the dispatcher has computed for an operator on a backend is wrapped by a boxed kernel that calls it and,
+// once it has returned, adds one to a table of the thread it runs on. An operator that is not wrapped costs nothing. No lock
+// is taken on the way: a table is written by its own thread only, entries are published once and never move, and whoever
+// reads compares with what was read before. Python decides what is wrapped, and gives the words their meaning (native.py).
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <ATen/SavedTensorHooks.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/core/jit_type.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/function.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace torch::autograd {
+TORCH_API int get_current_graph_task_id(); // of engine.h, which is long
+} // namespace torch::autograd
+
+namespace {
+
+using c10::DispatchKey;
+using c10::DispatchKeySet;
+using c10::IValue;
+using c10::OperatorHandle;
+using Words = std::vector<int64_t>;
+
+// The numbers of these are native.py's too.
+enum Phase : uint8_t { FORWARD, BACKWARD, RECOMPUTE, OPTIMIZER, INFERENCE };
+enum Tag : int64_t { NONE, NUMBER, BOOL, INT, STRING, LIST, TENSOR };
+enum Role : uint8_t { NOTED, MATRIX, HIDING, OPEN };
+enum Attention : uint32_t { DUE = 1, LATE = 2, FAILED = 4 };
+
+constexpr int NO_TASK = -1;
+constexpr int NOT_STEPPING = -2;
+constexpr size_t MOST_ENTRIES = 1 << 15; // of one table; a thread that has seen more begins another
+constexpr int TAG_BITS = 8;
+constexpr int DTYPE_BITS = 8;
+
+// ---- What is counted ---------------------------------------------------------------------------------------------------
+
+struct Operator {
+  std::string name;
+  std::atomic<Role> role; // changes where a formula is registered later
+  size_t index;
+  size_t num_arguments = 0;
+  size_t first_out = 0; // arguments from here on are written to, and described once they have been
+  std::vector<bool> number; // by argument: a plain number here is a scalar whose value is not kept
+};
+
+struct Entry {
+  uint64_t hash;
+  const Operator* op;
+  Phase phase;
+  Words words;
+  std::atomic<int64_t> calls{0};
+  int64_t taken = 0; // the reader's
+  Entry* next = nullptr;
+};
+
+// The calls of one thread.
+class Table {
+ public:
+  Table() : slots_(256, nullptr) {}
+
+  void add(const Operator* op, Phase phase, const int64_t* words, size_t num_words, int64_t calls) {
+    const uint64_t hash = hash_of(op, phase, words, num_words);
+    size_t place = hash & (slots_.size() - 1);
+    for (Entry* entry; (entry = slots_[place]) != nullptr; place = (place + 1) & (slots_.size() - 1)) {
+      if (entry->hash == hash && entry->op == op && entry->phase == phase && entry->words.size() == num_words &&
+          std::equal(words, words + num_words, entry->words.data())) {
+        entry->calls.store(entry->calls.load(std::memory_order_relaxed) + calls, std::memory_order_relaxed);
+        return;
+      }
+    }
+    Entry& entry = entries_.emplace_back();
+    entry.hash = hash;
+    entry.op = op;
+    entry.phase = phase;
+    entry.words.assign(words, words + num_words);
+    entry.calls.store(calls, std::memory_order_relaxed);
+    entry.next = head_.load(std::memory_order_relaxed);
+    head_.store(&entry, std::memory_order_release);
+    slots_[place] = &entry;
+    if (entries_.size() * 2 > slots_.size()) {
+      grow();
+    }
+  }
+
+  Entry* head() const {
+    return head_.load(std::memory_order_acquire);
+  }
+
+  bool full() const {
+    return entries_.size() >= MOST_ENTRIES;
+  }
+
+ private:
+  static uint64_t hash_of(const Operator* op, Phase phase, const int64_t* words, size_t num_words) {
+    uint64_t hash = reinterpret_cast<uintptr_t>(op) + phase;
+    for (size_t at = 0; at < num_words; ++at) {
+      hash = (hash ^ static_cast<uint64_t>(words[at])) * 0x9E3779B97F4A7C15ull;
+      hash ^= hash >> 29;
+    }
+    return hash * 0xBF58476D1CE4E5B9ull >> 7;
+  }
+
+  void grow() {
+    std::vector<Entry*> slots(slots_.size() * 2, nullptr);
+    for (Entry& entry : entries_) {
+      size_t place = entry.hash & (slots.size() - 1);
+      while (slots[place] != nullptr) {
+        place = (place + 1) & (slots.size() - 1);
+      }
+      slots[place] = &entry;
+    }
+    slots_.swap(slots);
+  }
+
+  std::vector<Entry*> slots_;
+  std::deque<Entry> entries_;
+  std::atomic<Entry*> head_{nullptr};
+};
+
+// All tables. A retired one has no thread any more, and goes once it has been read.
+struct Registry {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Table>> live;
+  std::vector<std::unique_ptr<Table>> retired;
+
+  Table* open() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return live.emplace_back(std::make_unique<Table>()).get();
+  }
+
+  void retire(Table* table) {
+    std::lock_guard<std::mutex> lock(mutex);
+    for (auto place = live.begin(); place != live.end(); ++place) {
+      if (place->get() == table) {
+        retired.push_back(std::move(*place));
+        live.erase(place);
+        return;
+      }
+    }
+  }
+};
+
+// ---- A thread, and the phase it is in ----------------------------------------------------------------------------------
+
+struct Thread {
+  Registry* registry = nullptr;
+  Table* table = nullptr;
+  int hidden = 0; // depth of calls whose inner operators are theirs
+  int function_depth = 0; // forwards of autograd.Function under way that were called with gradients on
+  int optimizer_task = NOT_STEPPING; // the graph task in which an optimizer's step began
+  Words words;
+};
+
+std::atomic<Registry*> registry{nullptr}; // replaced, never freed, in a forked child
+std::atomic<bool> active{false};
+std::atomic<bool> updating{false}; // a backward pass has ended and no differentiable forward has begun
+std::atomic<uint32_t> attention{0};
+PyObject* on_attention = nullptr;
+
+// Hands the table over when its thread ends.
+struct ThreadEnd {
+  Thread* thread = nullptr;
+  ~ThreadEnd();
+};
+
+thread_local Thread* this_thread = nullptr;
+thread_local ThreadEnd this_thread_end;
+
+ThreadEnd::~ThreadEnd() {
+  if (thread != nullptr) {
+    if (thread->registry == registry.load()) {
+      thread->registry->retire(thread->table);
+    }
+    delete thread;
+    this_thread = nullptr;
+  }
+}
+
+Thread& here() {
+  if (C10_UNLIKELY(this_thread == nullptr)) {
+    this_thread_end.thread = this_thread = new Thread();
+  }
+  return *this_thread;
+}
+
+Table& table_of(Thread& thread) {
+  Registry* const current = registry.load(std::memory_order_relaxed);
+  if (C10_UNLIKELY(thread.registry != current)) {
+    thread.registry = current;
+    thread.table = current->open();
+  } else if (C10_UNLIKELY(thread.table->full())) {
+    current->retire(thread.table);
+    thread.table = current->open();
+    attention.fetch_or(DUE);
+  }
+  return *thread.table;
+}
+
+bool checkpoint_hooks() {
+  const auto& hooks = at::SavedTensorDefaultHooks::get_tls_state();
+  if (hooks.stack.empty() || hooks.is_tracing) {
+    return false;
+  }
+  // Only reads of what the hook keeps alive: no lock of the interpreter is needed.
+  const c10::SafePyObject& pack = hooks.stack.top().first;
+  PyObject* const function = pack.ptr(&pack.pyinterpreter());
+  if (!PyFunction_Check(function)) {
+    return false;
+  }
+  PyObject* const module = reinterpret_cast<PyFunctionObject*>(function)->func_module;
+  return module != nullptr && PyUnicode_Check(module) &&
+      PyUnicode_CompareWithASCIIString(module, "torch.utils.checkpoint") == 0;
+}
+
+Phase inside_backward() {
+  const auto node = torch::autograd::get_current_node();
+  if (node != nullptr && node->name().rfind("Checkpoint", 0) == 0) {
+    return RECOMPUTE;
+  }
+  return checkpoint_hooks() ? RECOMPUTE : BACKWARD;
+}
+
+// As phases.py says it, of which this is the other half.
+Phase current_phase(const Thread& thread) {
+  const int task = torch::autograd::get_current_graph_task_id();
+  if (c10::GradMode::is_enabled()) {
+    return task == NO_TASK ? FORWARD : inside_backward();
+  }
+  if (thread.optimizer_task == task) {
+    return OPTIMIZER;
+  }
+  if (task != NO_TASK) {
+    if (!updating.load(std::memory_order_relaxed)) {
+      updating.store(true, std::memory_order_relaxed);
+    }
+    return BACKWARD;
+  }
+  if (thread.function_depth != 0) {
+    return FORWARD;
+  }
+  return updating.load(std::memory_order_relaxed) ? OPTIMIZER : INFERENCE;
+}
+
+// ---- Arguments, as words -----------------------------------------------------------------------------------------------
+
+void describe_tensor(const at::Tensor& tensor, Words& words) {
+  if (!tensor.defined()) {
+    words.push_back(NONE);
+    return;
+  }
+  const c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
+  if (impl->is_wrapped_number()) {
+    words.push_back(NUMBER);
+    return;
+  }
+  const auto sizes = impl->sizes();
+  const auto dtype = static_cast<int64_t>(c10::typeMetaToScalarType(impl->dtype()));
+  words.push_back(TENSOR | dtype << TAG_BITS | static_cast<int64_t>(sizes.size()) << (TAG_BITS + DTYPE_BITS));
+  words.insert(words.end(), sizes.begin(), sizes.end());
+}
+
+void describe_text(const std::string& text, Words& words) {
+  words.push_back(STRING | static_cast<int64_t>(text.size()) << TAG_BITS);
+  for (size_t at = 0; at < text.size(); at += sizeof(int64_t)) {
+    int64_t word = 0;
+    std::memcpy(&word, text.data() + at, std::min(sizeof(int64_t), text.size() - at));
+    words.push_back(word);
+  }
+}
+
+void describe(const IValue& value, bool number, Words& words) {
+  if (value.isTensor()) {
+    describe_tensor(value.toTensor(), words);
+  } else if (value.isNone()) {
+    words.push_back(NONE);
+  } else if (value.isList()) {
+    const auto parts = value.toListRef();
+    words.push_back(LIST | static_cast<int64_t>(parts.size()) << TAG_BITS);
+    for (const IValue& part : parts) {
+      describe(part, number, words);
+    }
+  } else if (number) {
+    words.push_back(NUMBER);
+  } else if (value.isBool()) {
+    words.push_back(BOOL | static_cast<int64_t>(value.toBool()) << TAG_BITS);
+  } else if (value.isInt()) {
+    words.push_back(INT);
+    words.push_back(value.toInt());
+  } else if (value.isString()) {
+    describe_text(value.toStringRef(), words);
+  } else {
+    words.push_back(NUMBER);
+  }
+}
+
+bool is_number(const c10::Argument& argument) {
+  c10::TypePtr type = argument.real_type();
+  bool list = false;
+  for (;; type = type->containedType(0)) {
+    if (type->kind() == c10::TypeKind::ListType) {
+      list = true;
+    } else if (type->kind() != c10::TypeKind::OptionalType) {
+      break;
+    }
+  }
+  switch (type->kind()) {
+    case c10::TypeKind::NumberType:
+    case c10::TypeKind::ScalarTypeType:
+    case c10::TypeKind::LayoutType:
+    case c10::TypeKind::MemoryFormatType:
+      return true;
+    case c10::TypeKind::TensorType:
+      return !list;
+    default:
+      return false;
+  }
+}
+
+// ---- The wrapper -------------------------------------------------------------------------------------------------------
+
+void attend() {
+  const uint32_t what = attention.exchange(0);
+  if (what == 0 || on_attention == nullptr || !Py_IsInitialized()) {
+    return;
+  }
+  const PyGILState_STATE state = PyGILState_Ensure();
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyObject* const result = PyObject_CallFunction(on_attention, "I", what);
+  if (result == nullptr) {
+    PyErr_WriteUnraisable(on_attention);
+  }
+  Py_XDECREF(result);
+  PyErr_Restore(type, value, trace);
+  PyGILState_Release(state);
+}
+
+struct Hidden {
+  explicit Hidden(Thread& thread) : thread(thread) {
+    ++thread.hidden;
+  }
+  ~Hidden() {
+    --thread.hidden;
+  }
+  Thread& thread;
+};
+
+class Wrapper final : public c10::OperatorKernel {
+ public:
+  Wrapper(const Operator* op, c10::SafeKernelFunction kernel) : op_(op), kernel_(std::move(kernel)) {}
+
+  void operator()(const OperatorHandle& handle, DispatchKeySet keys, torch::jit::Stack* stack) {
+    if (!active.load(std::memory_order_relaxed)) {
+      kernel_.callBoxed(handle, keys, stack);
+      return;
+    }
+    Thread& thread = here();
+    const Role role = op_->role.load(std::memory_order_relaxed);
+    if (thread.hidden != 0) {
+      kernel_.callBoxed(handle, keys, stack);
+    } else if (role == HIDING) {
+      const Hidden inside(thread);
+      kernel_.callBoxed(handle, keys, stack);
+    } else if (role == OPEN) {
+      // Its inner operators may be noted meanwhile: the words are its own.
+      Words words;
+      std::vector<IValue> written;
+      describe_call(*stack, words, written);
+      kernel_.callBoxed(handle, keys, stack);
+      note(thread, words, written);
+    } else {
+      std::vector<IValue> written;
+      thread.words.clear();
+      describe_call(*stack, thread.words, written);
+      {
+        const Hidden inside(thread);
+        kernel_.callBoxed(handle, keys, stack);
+      }
+      note(thread, thread.words, written);
+    }
+  }
+
+ private:
+  // What the call is given, but for what it writes to, which may change its size.
+  void describe_call(const torch::jit::Stack& stack, Words& words, std::vector<IValue>& written) const {
+    try {
+      const IValue* const arguments = stack.data() + stack.size() - op_->num_arguments;
+      for (size_t at = 0; at < op_->first_out; ++at) {
+        describe(arguments[at], op_->number[at], words);
+      }
+      if (C10_UNLIKELY(op_->first_out < op_->num_arguments)) {
+        written.assign(arguments + op_->first_out, arguments + op_->num_arguments);
+      }
+    } catch (...) {
+      attention.fetch_or(FAILED);
+    }
+  }
+
+  // The call has returned.
+  void note(Thread& thread, Words& words, const std::vector<IValue>& written) const {
+    try {
+      for (const IValue& value : written) {
+        describe(value, true, words);
+      }
+      const Phase phase = current_phase(thread);
+      if (phase == FORWARD && op_->role == MATRIX && updating.load(std::memory_order_relaxed)) {
+        updating.store(false, std::memory_order_relaxed);
+      }
+      table_of(thread).add(op_, phase, words.data(), words.size(), 1);
+    } catch (...) {
+      attention.fetch_or(FAILED);
+    }
+    if (C10_UNLIKELY(attention.load(std::memory_order_relaxed) != 0)) {
+      attend();
+    }
+  }
+
+  const Operator* op_;
+  c10::SafeKernelFunction kernel_;
+};
+
+// ---- What is wrapped ---------------------------------------------------------------------------------------------------
+
+struct Wrapped {
+  Operator* op;
+  std::vector<c10::RegistrationHandleRAII> registrations;
+};
+
+std::deque<Operator> operators; // never shrinks: entries point here
+std::unordered_map<std::string, Wrapped> wrapped;
+std::vector<c10::BoxedKernel> kernels; // kept: another thread may still be inside one
+
+class Listener final : public c10::OpRegistrationListener {
+ public:
+  void onOperatorRegistered(const OperatorHandle&) override {
+    attention.fetch_or(LATE); // the dispatcher's lock is held here
+  }
+  void onOperatorDeregistered(const OperatorHandle&) override {
+    attention.fetch_or(LATE);
+  }
+};
+
+// Torch warns once where a kernel takes the place of another.
+struct Quiet final : public c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+// The dispatch keys at which kernels compute, of the backends that this process has.
+std::vector<DispatchKey> backend_keys() {
+  std::vector<DispatchKey> keys;
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (const DispatchKey functionality :
+       {DispatchKey::Dense,
+        DispatchKey::Quantized,
+        DispatchKey::Sparse,
+        DispatchKey::SparseCsr,
+        DispatchKey::NestedTensor}) {
+    for (uint8_t at = 1; at <= static_cast<uint8_t>(c10::BackendComponent::EndOfBackendKeys); ++at) {
+      const auto backend = static_cast<c10::BackendComponent>(at);
+      const DispatchKey key = c10::toRuntimePerBackendFunctionalityKey(functionality, backend);
+      if (backend != c10::BackendComponent::MetaBit && !dispatcher.getAllOpNamesForDispatchKey(key).empty()) {
+        keys.push_back(key);
+      }
+    }
+  }
+  keys.push_back(DispatchKey::MkldnnCPU);
+  return keys;
+}
+
+// Whether the dispatcher calls a kernel at this key that is not merely made of other operators.
+bool computes(const OperatorHandle& handle, DispatchKey key) {
+  if (!handle.hasComputedKernelForDispatchKey(key)) {
+    return false;
+  }
+  if (handle.hasKernelForDispatchKey(key)) {
+    return !handle.isKernelFallthroughKernel(key);
+  }
+  return handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) ||
+      handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional);
+}
+
+std::string name_of(const c10::OperatorName& name) {
+  return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+}
+
+c10::OperatorName parse_name(const std::string& text) {
+  const size_t dot = text.find('.', text.find("::"));
+  return dot == std::string::npos ? c10::OperatorName(text, "")
+                                  : c10::OperatorName(text.substr(0, dot), text.substr(dot + 1));
+}
+
+Operator* add_operator(const std::string& name, Role role, const c10::FunctionSchema* schema) {
+  Operator& op = operators.emplace_back();
+  op.name = name;
+  op.role = role;
+  op.index = operators.size() - 1;
+  if (schema != nullptr) {
+    op.num_arguments = op.first_out = schema->arguments().size();
+    for (const c10::Argument& argument : schema->arguments()) {
+      op.number.push_back(is_number(argument));
+    }
+    while (op.first_out > 0 && schema->arguments()[op.first_out - 1].is_out()) {
+      --op.first_out;
+    }
+  }
+  return &op;
+}
+
+// Returns at how many keys the operator is wrapped.
+size_t wrap(const std::string& name, Role role, const std::vector<DispatchKey>& keys) {
+  auto& dispatcher = c10::Dispatcher::singleton();
+  const auto known = wrapped.find(name);
+  if (known != wrapped.end()) {
+    known->second.op->role.store(role);
+    return 0;
+  }
+  const auto handle = dispatcher.findSchema(parse_name(name));
+  if (!handle.has_value()) {
+    return 0;
+  }
+  std::vector<DispatchKey> at;
+  for (const DispatchKey key : keys) {
+    if (computes(*handle, key)) {
+      at.push_back(key);
+    }
+  }
+  if (at.empty()) {
+    return 0;
+  }
+  Wrapped entry{add_operator(name, role, &handle->schema()), {}};
+  for (const DispatchKey key : at) {
+    kernels.push_back(c10::BoxedKernel::makeFromFunctor(
+        std::make_unique<Wrapper>(entry.op, handle->getComputedKernelForDispatchKey(key))));
+    entry.registrations.push_back(dispatcher.registerImpl(
+        handle->operator_name(),
+        key,
+        c10::KernelFunction::makeFromBoxedKernel(kernels.back()),
+        std::nullopt,
+        nullptr,
+        "auditor"));
+  }
+  wrapped.emplace(name, std::move(entry));
+  return at.size();
+}
+
+// An operator that is no more must not keep a wrapper of a kernel that is no more.
+void unwrap_gone() {
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (auto place = wrapped.begin(); place != wrapped.end();) {
+    const bool gone = !dispatcher.findSchema(parse_name(place->first)).has_value();
+    place = gone ? wrapped.erase(place) : std::next(place);
+  }
+}
+
+// ---- What Python calls -------------------------------------------------------------------------------------------------
+
+// Runs the function; what it throws becomes a Python error.
+template <class Function>
+PyObject* guarded(Function function) {
+  try {
+    return function();
+  } catch (const std::exception& error) {
+    if (!PyErr_Occurred()) {
+      PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+  }
+}
+
+PyObject* none() {
+  Py_RETURN_NONE;
+}
+
+// All operators that a backend of this process computes: [name].
+PyObject* list_operators(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* {
+    auto& dispatcher = c10::Dispatcher::singleton();
+    const auto keys = backend_keys();
+    PyObject* const names = PyList_New(0);
+    for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+      const auto handle = dispatcher.findSchema(name);
+      if (handle.has_value() && std::any_of(keys.begin(), keys.end(), [&](DispatchKey key) {
+            return computes(*handle, key);
+          })) {
+        PyObject* const text = PyUnicode_FromString(name_of(name).c_str());
+        PyList_Append(names, text);
+        Py_DECREF(text);
+      }
+    }
+    return names;
+  });
+}
+
+// wrap([(name, role)]) -> how many were wrapped; those that are no more are let go.
+PyObject* wrap_operators(PyObject*, PyObject* arguments) {
+  return guarded([&]() -> PyObject* {
+    PyObject* roles = nullptr;
+    if (!PyArg_ParseTuple(arguments, "O!", &PyList_Type, &roles)) {
+      return nullptr;
+    }
+    Quiet quiet;
+    const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+    unwrap_gone();
+    const auto keys = backend_keys();
+    long count = 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(roles); ++at) {
+      const char* name = nullptr;
+      unsigned char role = 0;
+      if (!PyArg_ParseTuple(PyList_GET_ITEM(roles, at), "sb", &name, &role)) {
+        return nullptr;
+      }
+      count += wrap(name, static_cast<Role>(role), keys) != 0;
+    }
+    return PyLong_FromLong(count);
+  });
+}
+
+PyObject* unwrap_operators(PyObject*, PyObject*) {
+  return guarded([] {
+    wrapped.clear();
+    return none();
+  });
+}
+
+PyObject* operator_name(PyObject*, PyObject* index) {
+  const size_t at = PyLong_AsSize_t(index);
+  if (at >= operators.size()) {
+    return PyErr_Occurred() ? nullptr : PyErr_Format(PyExc_IndexError, "no operator %zu", at);
+  }
+  return PyUnicode_FromString(operators[at].name.c_str());
+}
+
+// An operator that is no operator of the dispatcher: its index, for `add`.
+PyObject* foreign_operator(PyObject*, PyObject* name) {
+  return guarded([&]() -> PyObject* {
+    const char* const text = PyUnicode_AsUTF8(name);
+    return text == nullptr ? nullptr : PyLong_FromSize_t(add_operator(text, NOTED, nullptr)->index);
+  });
+}
+
+// add(index, phase, calls): calls of a foreign operator on this thread.
+PyObject* add_calls(PyObject*, PyObject* arguments) {
+  return guarded([&]() -> PyObject* {
+    Py_ssize_t index = 0;
+    unsigned char phase = 0;
+    long long calls = 0;
+    if (!PyArg_ParseTuple(arguments, "nbL", &index, &phase, &calls)) {
+      return nullptr;
+    }
+    table_of(here()).add(&operators.at(index), static_cast<Phase>(phase), nullptr, 0, calls);
+    return none();
+  });
+}
+
+void append(PyObject* list, const Entry& entry, int64_t calls) {
+  PyObject* const row = Py_BuildValue(
+      "(ny#bL)",
+      static_cast<Py_ssize_t>(entry.op->index),
+      reinterpret_cast<const char*>(entry.words.data()),
+      static_cast<Py_ssize_t>(entry.words.size() * sizeof(int64_t)),
+      static_cast<int>(entry.phase),
+      static_cast<long long>(calls));
+  PyList_Append(list, row);
+  Py_DECREF(row);
+}
+
+void drain_table(PyObject* list, const Table& table) {
+  for (Entry* entry = table.head(); entry != nullptr; entry = entry->next) {
+    const int64_t calls = entry->calls.load(std::memory_order_relaxed);
+    if (calls != entry->taken) {
+      append(list, *entry, calls - entry->taken);
+      entry->taken = calls;
+    }
+  }
+}
+
+// What came since the last call, on all threads: [(index, words, phase, calls)].
+PyObject* drain(PyObject*, PyObject*) {
+  PyObject* const list = PyList_New(0);
+  Registry* const current = registry.load();
+  std::lock_guard<std::mutex> lock(current->mutex);
+  for (const auto& table : current->live) {
+    drain_table(list, *table);
+  }
+  for (const auto& table : current->retired) {
+    drain_table(list, *table);
+  }
+  current->retired.clear();
+  return list;
+}
+
+// All that this thread's table holds, taken or not: [(index, words, phase, calls)].
+PyObject* peek(PyObject*, PyObject*) {
+  PyObject* const list = PyList_New(0);
+  for (Entry* entry = table_of(here()).head(); entry != nullptr; entry = entry->next) {
+    append(list, *entry, entry->calls.load(std::memory_order_relaxed));
+  }
+  return list;
+}
+
+// In a forked child: what was counted is the parent's, and a lock that another thread held stays behind.
+PyObject* forget(PyObject*, PyObject*) {
+  registry.store(new Registry());
+  updating.store(false);
+  return none();
+}
+
+PyObject* set_active(PyObject*, PyObject* on) {
+  active.store(PyObject_IsTrue(on) == 1);
+  return none();
+}
+
+PyObject* set_due(PyObject*, PyObject*) {
+  attention.fetch_or(DUE);
+  return none();
+}
+
+PyObject* set_updating(PyObject*, PyObject* on) {
+  updating.store(PyObject_IsTrue(on) == 1);
+  return none();
+}
+
+PyObject* is_updating(PyObject*, PyObject*) {
+  return PyBool_FromLong(updating.load());
+}
+
+PyObject* phase_now(PyObject*, PyObject*) {
+  return guarded([] { return PyLong_FromLong(current_phase(here())); });
+}
+
+PyObject* hide(PyObject*, PyObject*) {
+  ++here().hidden;
+  return none();
+}
+
+PyObject* show(PyObject*, PyObject*) {
+  --here().hidden;
+  return none();
+}
+
+PyObject* enter_function(PyObject*, PyObject*) {
+  ++here().function_depth;
+  return none();
+}
+
+PyObject* leave_function(PyObject*, PyObject*) {
+  --here().function_depth;
+  return none();
+}
+
+PyObject* enter_optimizer(PyObject*, PyObject*) {
+  here().optimizer_task = torch::autograd::get_current_graph_task_id();
+  return none();
+}
+
+PyObject* leave_optimizer(PyObject*, PyObject*) {
+  here().optimizer_task = NOT_STEPPING;
+  updating.store(false);
+  return none();
+}
+
+// start(callback): before anything is counted.
+PyObject* start(PyObject*, PyObject* callback) {
+  return guarded([&]() -> PyObject* {
+    Py_INCREF(callback);
+    Py_XSETREF(on_attention, callback);
+    static auto* const listening = new c10::RegistrationHandleRAII(
+        c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>()));
+    (void)listening;
+    attention.store(0); // the listener was told of every operator that there is
+    return none();
+  });
+}
+
+// The names of the element types, by their number.
+PyObject* dtype_names(PyObject*, PyObject*) {
+  PyObject* const names = PyList_New(0);
+  for (int at = 0; at < static_cast<int>(c10::ScalarType::NumOptions); ++at) {
+    const auto name = at == static_cast<int>(c10::ScalarType::Undefined)
+        ? std::string()
+        : std::string(c10::getDtypeNames(static_cast<c10::ScalarType>(at)).first);
+    PyObject* const text = PyUnicode_FromString(name.c_str());
+    PyList_Append(names, text);
+    Py_DECREF(text);
+  }
+  return names;
+}
+
+PyMethodDef methods[] = {
+    {"start", start, METH_O, nullptr},
+    {"operators", list_operators, METH_NOARGS, nullptr},
+    {"wrap", wrap_operators, METH_VARARGS, nullptr},
+    {"unwrap", unwrap_operators, METH_NOARGS, nullptr},
+    {"operator_name", operator_name, METH_O, nullptr},
+    {"foreign_operator", foreign_operator, METH_O, nullptr},
+    {"add", add_calls, METH_VARARGS, nullptr},
+    {"drain", drain, METH_NOARGS, nullptr},
+    {"peek", peek, METH_NOARGS, nullptr},
+    {"forget", forget, METH_NOARGS, nullptr},
+    {"set_active", set_active, METH_O, nullptr},
+    {"set_due", set_due, METH_NOARGS, nullptr},
+    {"set_updating", set_updating, METH_O, nullptr},
+    {"is_updating", is_updating, METH_NOARGS, nullptr},
+    {"phase", phase_now, METH_NOARGS, nullptr},
+    {"hide", hide, METH_NOARGS, nullptr},
+    {"show", show, METH_NOARGS, nullptr},
+    {"enter_function", enter_function, METH_NOARGS, nullptr},
+    {"leave_function", leave_function, METH_NOARGS, nullptr},
+    {"enter_optimizer", enter_optimizer, METH_NOARGS, nullptr},
+    {"leave_optimizer", leave_optimizer, METH_NOARGS, nullptr},
+    {"dtype_names", dtype_names, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "auditor_native_tally", nullptr, -1, methods};
+
+} // namespace
+
+PyMODINIT_FUNC PyInit_auditor_native_tally() {
+  registry.store(new Registry());
+  return PyModule_Create(&module);
+}
