@@ -36,14 +36,22 @@ class Purpose(StrEnum):
 
 
 class Shape(tuple[int, ...]):
-    """The sizes of a tensor, with its element type: ``Shape((2, 3), "float32")``."""
+    """The sizes of a tensor, with its element type: ``Shape((2, 3), "float32")``.
+
+    layout: empty for a tensor that stores every element; else how it stores those it does: ``sparse_coo``,
+        ``sparse_csr``, ``sparse_csc``, ``sparse_bsr``, ``sparse_bsc`` (the sizes say nothing of how full they are),
+        ``nested`` or ``jagged`` (rows of several lengths: there are no sizes), ``unknown``.
+    stored: how many elements such a tensor stores, zeros and duplicates included.
+    """
 
     dtype: str
+    layout: str
+    stored: int
 
-    def __new__(cls, sizes: Iterable[int], dtype: str = "float32") -> Shape:
-        """Sizes in elements; ``dtype`` by torch's name without the ``torch.`` in front."""
+    def __new__(cls, sizes: Iterable[int], dtype: str = "float32", layout: str = "", stored: int = 0) -> Shape:
+        """Sizes in elements; ``dtype`` and ``layout`` by torch's names without the ``torch.`` in front."""
         shape = super().__new__(cls, sizes)
-        shape.dtype = dtype
+        shape.dtype, shape.layout, shape.stored = dtype, layout, stored
         return shape
 
     @property
@@ -70,15 +78,17 @@ Argument = Shape | bool | int | str | None | Number | tuple["Argument", ...]
 def encode_arguments(arguments: Sequence[Argument]) -> str:
     """The canonical text of an operator's arguments, in the order of its schema with defaults filled in.
 
-    A tensor is ``"float32[2,3]"``, a string ``"'text"``, a scalar of any value ``"#"``; integers, booleans, null and
-    lists are themselves.
+    A tensor is ``"float32[2,3]"``, and one that does not store every element ``"float32[2,3]sparse_coo:4"``, with its
+    layout and how many elements it stores (``"float32[]nested:12"`` where it has no sizes); a string is ``"'text"``, a
+    scalar of any value ``"#"``; integers, booleans, null and lists are themselves.
     """
     return json.dumps([_encode(argument) for argument in arguments], separators=(",", ":"))
 
 
 def _encode(argument: Argument) -> object:
     if isinstance(argument, Shape):
-        return f"{argument.dtype}[{','.join(map(str, argument))}]"
+        how = f"{argument.layout}:{argument.stored}" if argument.layout else ""
+        return f"{argument.dtype}[{','.join(map(str, argument))}]{how}"
     if isinstance(argument, tuple):
         return [_encode(part) for part in argument]
     if isinstance(argument, str):
@@ -108,10 +118,16 @@ def _decode(part: object) -> Argument:
         return NUMBER
     if part.startswith("'"):
         return part[1:]
-    dtype, bracket, sizes = part.partition("[")
-    if not bracket or not sizes.endswith("]"):
-        raise ValueError(f"not a tensor: {part!r}")
-    return Shape((int(size) for size in sizes[:-1].split(",") if size), dtype)
+    return _decode_tensor(part)
+
+
+def _decode_tensor(text: str) -> Shape:
+    dtype, opened, rest = text.partition("[")
+    sizes, closed, how = rest.partition("]")
+    layout, colon, stored = how.partition(":")
+    if not opened or not closed or bool(how) != bool(layout and colon):
+        raise ValueError(f"not a tensor: {text!r}")
+    return Shape((int(size) for size in sizes.split(",") if size), dtype, layout, int(stored or 0))
 
 
 class Signature(NamedTuple):

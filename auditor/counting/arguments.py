@@ -16,6 +16,8 @@ _MARKERS = ("profiler::",)
 _VALUES_NOT_KEPT = ("number", "ScalarType", "Layout", "MemoryFormat")
 _is_operator = torch._C._dispatch_has_kernel  # noqa: SLF001 - whether the dispatcher knows the name
 _DTYPE_NAMES: dict[torch.dtype, str] = {}
+# Layouts that store every element; oneDNN's is only in another order.
+_DENSE = (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def is_marker(op: str) -> bool:
@@ -94,12 +96,15 @@ def _may_be_number(kind: str) -> bool:
 
 
 def describe(value: Any, number: bool = False) -> Any:
-    """A hashable stand-in for an argument: tensors by type and sizes, numbers and settings that do not matter as one.
+    """A hashable stand-in for an argument: tensors by type, sizes and layout; settings that do not matter as one.
 
     ``number``: a plain number here is a scalar of any value.
     """
     if isinstance(value, torch.Tensor):
-        return (value.dtype, value.shape)
+        try:
+            return (value.dtype, value.shape) if value.layout is torch.strided else (value.dtype, *_storage(value))
+        except RuntimeError:  # a nested tensor has no sizes
+            return (value.dtype, *_storage(value))
     if value is None:
         return None
     if isinstance(value, (list, tuple)):
@@ -107,9 +112,32 @@ def describe(value: Any, number: bool = False) -> Any:
     return value if isinstance(value, (bool, int, str)) and not number else NUMBER
 
 
+def _storage(tensor: torch.Tensor) -> tuple[tuple[int, ...], str, int]:
+    """Sizes, layout and number of stored elements; the layout is empty where all elements are stored.
+
+    It asks nothing of the device, and never raises: what a tensor does not tell is unknown.
+    """
+    try:
+        if tensor.is_nested:
+            nested = tensor.layout is torch.strided
+            return (), "nested" if nested else "jagged", int((tensor if nested else tensor._values).numel())  # noqa: SLF001
+        sizes = tuple(map(int, tensor.shape))
+        if tensor.layout in _DENSE:
+            return sizes, "", 0
+        values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()  # noqa: SLF001
+        return sizes, str(tensor.layout).removeprefix("torch."), values.numel()
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return (), "unknown", 0
+
+
+def _shape(tensor: torch.Tensor) -> Shape:
+    sizes, layout, stored = _storage(tensor)
+    return Shape(sizes, dtype_name(tensor.dtype), layout, stored)
+
+
 def _canonical(value: Any, number: bool) -> Argument:
     if isinstance(value, torch.Tensor):
-        return Shape(map(int, value.shape), dtype_name(value.dtype))
+        return _shape(value)
     if value is None:
         return None
     if isinstance(value, (list, tuple)):

@@ -254,7 +254,7 @@ class _Mode(TorchDispatchMode):
             return func(*args, **kwargs)
         if types and not _all_plain(types):
             return func(*args, **kwargs) if _any_traced(types) else NotImplemented
-        if counter.is_composite(func):
+        if counter.is_composite(func) and not _any_nested(args):
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
@@ -294,6 +294,14 @@ def _all_plain(types: Any) -> bool:
 
 def _any_traced(types: Any) -> bool:
     return any(issubclass(kind, (FakeTensor, FunctionalTensor)) for kind in types)
+
+
+def _any_nested(args: Any) -> bool:
+    """Whether a tensor without sizes is among the arguments: kernels of its own do what others are taken apart into."""
+    return any(
+        arg.is_nested if isinstance(arg, torch.Tensor) else isinstance(arg, (list, tuple)) and _any_nested(arg)
+        for arg in args
+    )
 
 
 def _is_meta(out: Any) -> bool:
