@@ -49,10 +49,11 @@ def dtype_name(dtype: torch.dtype) -> str:
 class Schema:
     """An operator's arguments as the counter needs them: names, defaults, and which may be a number of any value.
 
-    ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family.
+    ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family; ``unpriced``:
+    there is no formula for it, so that what it runs inside is worth noting.
     """
 
-    __slots__ = ("_defaults", "_names", "_numbers", "free", "matrix", "op")
+    __slots__ = ("_defaults", "_names", "_numbers", "free", "matrix", "op", "unpriced")
 
     def __init__(self, func: torch._ops.OpOverload) -> None:
         arguments = func._schema.arguments  # noqa: SLF001 - torch offers no other way to a schema
@@ -63,6 +64,7 @@ class Schema:
         self._defaults = tuple(argument.default_value for argument in arguments)
         self._numbers = tuple(_may_be_number(str(argument.real_type)) for argument in arguments)
         formula = TABLE.find(op)
+        self.unpriced = formula is None and not is_marker(name)
         self.matrix = formula is not None and formula.family in MATRIX_FAMILIES
         self.free = is_marker(name) or (formula is not None and formula.function is None)
 

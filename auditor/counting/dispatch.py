@@ -7,9 +7,11 @@ are not seen. An operator is noted once it has returned: one that raises half-wa
 
 from __future__ import annotations
 
+import functools
+import operator
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,7 +26,11 @@ from auditor.formulas import TABLE
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd  # noqa: SLF001
+_BACKENDS = torch._C._dispatch_get_backend_keyset_from_autograd(torch._C.DispatchKey.AutogradCPU)  # noqa: SLF001
+_BELOW = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python)  # type: ignore[attr-defined]  # noqa: SLF001
+_has_backend_kernel = torch._C._dispatch_has_kernel_for_any_dispatch_key  # noqa: SLF001
 _EXPLICIT = torch._C.DispatchKey.CompositeExplicitAutograd  # noqa: SLF001
+_NO_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.Undefined)  # noqa: SLF001
 _has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
 # Operators of higher order whose own kernel computes something that no operator inside it shows.
 _OPAQUE = ("triton_kernel_wrapper",)
@@ -66,6 +72,7 @@ class DispatchCounter:
     """
 
     name = "dispatch"
+    sees_all_threads = False
 
     def __init__(
         self,
@@ -124,6 +131,11 @@ class DispatchCounter:
             if ended:
                 self._cells.remove(cell)
         return Tally(calls)
+
+    def cut(self) -> Callable[[], Tally]:
+        """What `take` gives, behind a call."""
+        tally = self.take()
+        return lambda: tally
 
     def peek(self) -> Tally:
         """What this thread has counted and nobody has taken yet; it stays to be taken."""
@@ -201,8 +213,15 @@ class DispatchCounter:
         if composite is None:
             name = func.name()
             composite = _COMPOSITE in func.py_kernels or _has_kernel(name, _COMPOSITE)
-            composite = self._composites[func] = composite and TABLE.find(Schema(func).op) is None
+            composite = self._composites[func] = composite and not _has_backend_kernel(name, _BACKENDS)
         return composite
+
+    def is_unpriced(self, func: Any) -> bool:
+        """Whether there is no formula for the operator."""
+        schema = self._schemas.get(func)
+        if schema is None:
+            schema = self._schemas[func] = Schema(func)
+        return schema.unpriced
 
     def _watch_threads(self) -> None:
         """Threads begun from now on count as well: a dispatch mode holds for one thread only."""
@@ -257,10 +276,18 @@ class _Mode(TorchDispatchMode):
         if counter.is_composite(func) and not _any_nested(args):
             with self:
                 return func.decompose(*args, **kwargs)
-        out = func(*args, **kwargs)
+        out = self._open(func, args, kwargs) if counter.is_unpriced(func) else func(*args, **kwargs)
         if not _is_meta(out):
             counter.note(func, args, kwargs)
         return out
+
+    def _open(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that nobody has priced, and count what it runs inside."""
+        keys = functools.reduce(operator.or_, map(torch._C._dispatch_keys, _tensors((args, kwargs))), _NO_KEYS) & _BELOW  # noqa: SLF001
+        if keys == _NO_KEYS:
+            return func(*args, **kwargs)
+        with self:
+            return func.redispatch(keys, *args, **kwargs)
 
     def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator of higher order with what it calls counted; name it where nothing inside shows its work."""
@@ -290,6 +317,14 @@ class _Mode(TorchDispatchMode):
 def _all_plain(types: Any) -> bool:
     """Whether none of the types unpacks itself, as a tensor subclass with a dispatch of its own does."""
     return all(kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ for kind in types)
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    for value in values.values() if isinstance(values, dict) else values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple, dict)):
+            yield from _tensors(value)
 
 
 def _any_traced(types: Any) -> bool:

@@ -22,10 +22,12 @@ from auditor.tally import NUMBER, Argument, Entry, Phase, Purpose, Shape, Signat
 
 # In the order of native_tally.cpp.
 _PHASES = (Phase.FORWARD, Phase.BACKWARD, Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.INFERENCE)
-_TAG_BITS, _DTYPE_BITS = 8, 8
+_TAG_BITS, _DTYPE_BITS, _STORAGE_BITS = 8, 8, 8
+_LAYOUTS = ("", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "nested", "unknown")
 _MOST_SIGNATURES = 1 << 16  # kept with their texts
 
 Row = tuple[int, bytes, int, int]  # operator, words, phase, calls
+Noted = dict[tuple[Signature, Phase], int]  # calls that compiled code has executed
 
 
 class _Tag(IntEnum):
@@ -59,9 +61,9 @@ class _Core:
         self.counters: list[NativeCounter] = []
         self.dtypes: list[str] = library.dtype_names()
         self.signatures: dict[tuple[int, bytes], Signature] = {}
-        self.foreign: dict[Signature, int] = {}
-        self._by_index: dict[int, Signature] = {}
         self._revision = -1
+        self._known: set[str] = set()
+        self._late = False
         self._lock = threading.RLock()
         self._unwatch: Callable[[], None] | None = None
         library.start(self._attend)
@@ -73,8 +75,8 @@ class _Core:
             if not self.counters:
                 self.library.set_updating(False)
             self.counters.append(counter)
+            self._wrap()
             if self._unwatch is None:
-                self._wrap()
                 self._unwatch = watch_functions(self.library.enter_function, self.library.leave_function)
             self.library.set_active(True)
 
@@ -89,14 +91,13 @@ class _Core:
             if self._unwatch is not None:
                 self._unwatch()
                 self._unwatch = None
-            if threading.active_count() == 1:  # another thread could be about to call what is taken away
-                self.library.unwrap()
 
     def drain(self) -> None:
         """Hand what came since the last time to every counter."""
         with self._lock:
-            if self._revision != TABLE.revision and self.counters:
+            if self._late or self._revision != TABLE.revision:
                 self._wrap()
+                self._late = False
             rows = self.library.drain()
             for counter in self.counters:
                 counter.received.extend(rows)
@@ -112,28 +113,23 @@ class _Core:
         """What the words of a call mean."""
         signature = self.signatures.get((index, words))
         if signature is None:
-            signature = self._by_index.get(index)
-            if signature is None:
-                arguments = _decode(words, self.dtypes)
-                op = noted_name(self.library.operator_name(index))
-                signature = Signature(op, encode_arguments(arguments))
+            op = noted_name(self.library.operator_name(index))
+            signature = Signature(op, encode_arguments(_decode(words, self.dtypes)))
             if len(self.signatures) >= _MOST_SIGNATURES:
                 self.signatures.clear()
             self.signatures[index, words] = signature
         return signature
 
-    def index_of(self, signature: Signature) -> int:
-        """The number under which calls of this signature can be added."""
-        index = self.foreign.get(signature)
-        if index is None:
-            index = self.foreign[signature] = self.library.foreign_operator(signature.op)
-            self._by_index[index] = signature
-        return index
-
     def _wrap(self) -> None:
-        self._revision = TABLE.revision
-        roles = ((name, _role(name)) for name in self.library.operators())
-        self.library.wrap([(name, int(role)) for name, role in roles if role is not None])
+        """Wrap what is not wrapped yet, as the table of formulas has it."""
+        if self._revision != TABLE.revision:
+            self._revision = TABLE.revision
+            self._known.clear()
+        self._known.difference_update(self.library.unwrap_gone())
+        names = [name for name in self.library.operators() if name not in self._known]
+        self._known.update(names)
+        roles = [(name, _role(name)) for name in names]
+        self.library.wrap([(name, role.value) for name, role in roles if role is not None])
 
     def _attend(self, what: int) -> None:
         """Called by the native tally on the thread that counts, after an operator."""
@@ -143,6 +139,7 @@ class _Core:
         if what & _Attention.LATE:
             with self._lock:
                 self._wrap()
+                self._late = True  # an operator is declared before it has a kernel
         if what & _Attention.DUE:
             self.drain()
             for counter in list(self.counters):
@@ -183,8 +180,10 @@ def _argument(word: int, values: Iterator[int], dtypes: list[str]) -> Argument:
         case _Tag.LIST:
             return tuple(_argument(next(values), values, dtypes) for _ in range(payload))
         case _Tag.TENSOR:
-            dims = payload >> _DTYPE_BITS
-            return Shape((next(values) for _ in range(dims)), dtypes[payload & (1 << _DTYPE_BITS) - 1])
+            dtype = dtypes[payload & (1 << _DTYPE_BITS) - 1]
+            layout = _LAYOUTS[payload >> _DTYPE_BITS & (1 << _STORAGE_BITS) - 1]
+            sizes = [next(values) for _ in range(payload >> _DTYPE_BITS + _STORAGE_BITS)]
+            return Shape(sizes, dtype, layout, next(values) if layout else 0)
 
 
 class _NativePhases:
@@ -225,6 +224,13 @@ def _the_core() -> _Core:
     return _core
 
 
+class _Mine(threading.local):
+    """What compiled code has executed on this thread."""
+
+    def __init__(self) -> None:
+        self.noted: Noted = {}
+
+
 class NativeCounter:
     """Counts while attached; `take` gives what came since the last time.
 
@@ -247,6 +253,9 @@ class NativeCounter:
         self.phases = _NativePhases(self._core.library)
         self.purpose = purpose
         self.received: list[Row] = []
+        self._noted: Noted = {}
+        self._mine = _Mine()
+        self._lock = threading.Lock()
         self._on_error = on_error
         self._on_due = on_due
         self._due = False
@@ -286,9 +295,11 @@ class NativeCounter:
         if self._attached:
             self._core.drain()
         rows, self.received = self.received, []
+        with self._lock:
+            noted, self._noted = self._noted, {}
         purpose = self.purpose
         self._raise()
-        return lambda: self._tally(rows, purpose)
+        return lambda: self._tally(rows, noted, purpose)
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads."""
@@ -296,12 +307,12 @@ class NativeCounter:
 
     def peek(self) -> Tally:
         """All that this thread has counted so far, taken or not; it stays to be taken."""
-        return self._tally(self._core.library.peek(), self.purpose)
+        return self._tally(self._core.library.peek(), self._mine.noted, self.purpose)
 
     def forget(self) -> None:
         """Drop what was counted; for a forked child, whose parent keeps it."""
         self._core.forget()
-        self.received = []
+        self.received, self._noted, self._mine, self._lock = [], {}, _Mine(), threading.Lock()
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -314,12 +325,19 @@ class NativeCounter:
             library.show()
 
     def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
-        """Add executed calls on this thread."""
-        for (signature, phase), number in calls.items():
-            self._core.library.add(self._core.index_of(signature), _PHASES.index(phase), number)
+        """Add calls that compiled code has executed on this thread."""
+        if not self._attached:
+            return
+        if any(phase is Phase.FORWARD and _role(signature.op) is _Role.MATRIX for signature, phase in calls):
+            self.phases.end_update()
+        mine = self._mine.noted
+        with self._lock:
+            for key, number in calls.items():
+                self._noted[key] = self._noted.get(key, 0) + number
+                mine[key] = mine.get(key, 0) + number
 
-    def _tally(self, rows: list[Row], purpose: Purpose) -> Tally:
-        calls: dict[Entry, int] = {}
+    def _tally(self, rows: list[Row], noted: Noted, purpose: Purpose) -> Tally:
+        calls = {Entry(signature, phase, purpose): number for (signature, phase), number in noted.items()}
         for index, words, phase, number in rows:
             entry = Entry(self._core.signature(index, words), _PHASES[phase], purpose)
             calls[entry] = calls.get(entry, 0) + number

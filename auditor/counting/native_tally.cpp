@@ -9,6 +9,7 @@
 
 #include <ATen/SavedTensorHooks.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/TensorBody.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/core/jit_type.h>
 #include <c10/core/GradMode.h>
@@ -45,6 +46,7 @@ constexpr int NOT_STEPPING = -2;
 constexpr size_t MOST_ENTRIES = 1 << 15; // of one table; a thread that has seen more begins another
 constexpr int TAG_BITS = 8;
 constexpr int DTYPE_BITS = 8;
+constexpr int STORAGE_BITS = 8;
 
 // ---- What is counted ---------------------------------------------------------------------------------------------------
 
@@ -72,13 +74,13 @@ class Table {
  public:
   Table() : slots_(256, nullptr) {}
 
-  void add(const Operator* op, Phase phase, const int64_t* words, size_t num_words, int64_t calls) {
+  void add(const Operator* op, Phase phase, const int64_t* words, size_t num_words) {
     const uint64_t hash = hash_of(op, phase, words, num_words);
     size_t place = hash & (slots_.size() - 1);
     for (Entry* entry; (entry = slots_[place]) != nullptr; place = (place + 1) & (slots_.size() - 1)) {
       if (entry->hash == hash && entry->op == op && entry->phase == phase && entry->words.size() == num_words &&
           std::equal(words, words + num_words, entry->words.data())) {
-        entry->calls.store(entry->calls.load(std::memory_order_relaxed) + calls, std::memory_order_relaxed);
+        entry->calls.store(entry->calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         return;
       }
     }
@@ -87,7 +89,7 @@ class Table {
     entry.op = op;
     entry.phase = phase;
     entry.words.assign(words, words + num_words);
-    entry.calls.store(calls, std::memory_order_relaxed);
+    entry.calls.store(1, std::memory_order_relaxed);
     entry.next = head_.load(std::memory_order_relaxed);
     head_.store(&entry, std::memory_order_release);
     slots_[place] = &entry;
@@ -257,6 +259,44 @@ Phase current_phase(const Thread& thread) {
 
 // ---- Arguments, as words -----------------------------------------------------------------------------------------------
 
+// How a tensor is stored: all of its elements, or some in one of these ways.
+enum Storage : int64_t { EVERY, SPARSE_COO, SPARSE_CSR, SPARSE_CSC, SPARSE_BSR, SPARSE_BSC, NESTED, UNKNOWN };
+
+Storage storage_of(const at::Tensor& tensor) {
+  if (tensor.is_nested()) {
+    return NESTED;
+  }
+  switch (tensor.layout()) {
+    case c10::Layout::Strided:
+    case c10::Layout::Mkldnn:
+      return EVERY;
+    case c10::Layout::Sparse:
+      return SPARSE_COO;
+    case c10::Layout::SparseCsr:
+      return SPARSE_CSR;
+    case c10::Layout::SparseCsc:
+      return SPARSE_CSC;
+    case c10::Layout::SparseBsr:
+      return SPARSE_BSR;
+    case c10::Layout::SparseBsc:
+      return SPARSE_BSC;
+    default:
+      return UNKNOWN;
+  }
+}
+
+// How many elements such a tensor stores; it asks nothing of the device.
+int64_t stored_by(const at::Tensor& tensor, Storage storage) {
+  if (storage == UNKNOWN) {
+    return 0;
+  }
+  if (storage == NESTED) {
+    return tensor.numel();
+  }
+  const c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset);
+  return (storage == SPARSE_COO ? tensor._values() : tensor.values()).numel();
+}
+
 void describe_tensor(const at::Tensor& tensor, Words& words) {
   if (!tensor.defined()) {
     words.push_back(NONE);
@@ -267,10 +307,16 @@ void describe_tensor(const at::Tensor& tensor, Words& words) {
     words.push_back(NUMBER);
     return;
   }
-  const auto sizes = impl->sizes();
+  const Storage storage = storage_of(tensor);
+  const auto sizes = storage == NESTED || storage == UNKNOWN ? c10::IntArrayRef() : impl->sizes();
   const auto dtype = static_cast<int64_t>(c10::typeMetaToScalarType(impl->dtype()));
-  words.push_back(TENSOR | dtype << TAG_BITS | static_cast<int64_t>(sizes.size()) << (TAG_BITS + DTYPE_BITS));
+  words.push_back(
+      TENSOR | dtype << TAG_BITS | storage << (TAG_BITS + DTYPE_BITS) |
+      static_cast<int64_t>(sizes.size()) << (TAG_BITS + DTYPE_BITS + STORAGE_BITS));
   words.insert(words.end(), sizes.begin(), sizes.end());
+  if (C10_UNLIKELY(storage != EVERY)) {
+    words.push_back(stored_by(tensor, storage));
+  }
 }
 
 void describe_text(const std::string& text, Words& words) {
@@ -349,6 +395,12 @@ void attend() {
   PyGILState_Release(state);
 }
 
+void attend_if_asked() {
+  if (C10_UNLIKELY(attention.load(std::memory_order_relaxed) != 0)) {
+    attend();
+  }
+}
+
 struct Hidden {
   explicit Hidden(Thread& thread) : thread(thread) {
     ++thread.hidden;
@@ -373,8 +425,11 @@ class Wrapper final : public c10::OperatorKernel {
     if (thread.hidden != 0) {
       kernel_.callBoxed(handle, keys, stack);
     } else if (role == HIDING) {
-      const Hidden inside(thread);
-      kernel_.callBoxed(handle, keys, stack);
+      {
+        const Hidden inside(thread);
+        kernel_.callBoxed(handle, keys, stack);
+      }
+      attend_if_asked();
     } else if (role == OPEN) {
       // Its inner operators may be noted meanwhile: the words are its own.
       Words words;
@@ -420,13 +475,11 @@ class Wrapper final : public c10::OperatorKernel {
       if (phase == FORWARD && op_->role == MATRIX && updating.load(std::memory_order_relaxed)) {
         updating.store(false, std::memory_order_relaxed);
       }
-      table_of(thread).add(op_, phase, words.data(), words.size(), 1);
+      table_of(thread).add(op_, phase, words.data(), words.size());
     } catch (...) {
       attention.fetch_or(FAILED);
     }
-    if (C10_UNLIKELY(attention.load(std::memory_order_relaxed) != 0)) {
-      attend();
-    }
+    attend_if_asked();
   }
 
   const Operator* op_;
@@ -440,9 +493,9 @@ struct Wrapped {
   std::vector<c10::RegistrationHandleRAII> registrations;
 };
 
-std::deque<Operator> operators; // never shrinks: entries point here
-std::unordered_map<std::string, Wrapped> wrapped;
-std::vector<c10::BoxedKernel> kernels; // kept: another thread may still be inside one
+// Neither is ever taken down: entries point at operators, and threads may still run kernels while the process ends.
+auto& operators = *new std::deque<Operator>();
+auto& wrapped = *new std::unordered_map<std::string, Wrapped>();
 
 class Listener final : public c10::OpRegistrationListener {
  public:
@@ -461,23 +514,25 @@ struct Quiet final : public c10::WarningHandler {
 
 // The dispatch keys at which kernels compute, of the backends that this process has.
 std::vector<DispatchKey> backend_keys() {
-  std::vector<DispatchKey> keys;
-  auto& dispatcher = c10::Dispatcher::singleton();
-  for (const DispatchKey functionality :
-       {DispatchKey::Dense,
-        DispatchKey::Quantized,
-        DispatchKey::Sparse,
-        DispatchKey::SparseCsr,
-        DispatchKey::NestedTensor}) {
-    for (uint8_t at = 1; at <= static_cast<uint8_t>(c10::BackendComponent::EndOfBackendKeys); ++at) {
-      const auto backend = static_cast<c10::BackendComponent>(at);
-      const DispatchKey key = c10::toRuntimePerBackendFunctionalityKey(functionality, backend);
-      if (backend != c10::BackendComponent::MetaBit && !dispatcher.getAllOpNamesForDispatchKey(key).empty()) {
-        keys.push_back(key);
+  std::vector<DispatchKey> keys{DispatchKey::MkldnnCPU};
+  const auto empty = c10::Dispatcher::singleton().findSchemaOrThrow("aten::empty", "memory_format");
+  for (uint8_t at = 1; at <= static_cast<uint8_t>(c10::BackendComponent::EndOfBackendKeys); ++at) {
+    const auto backend = static_cast<c10::BackendComponent>(at);
+    const auto key_of = [&](DispatchKey functionality) {
+      return c10::toRuntimePerBackendFunctionalityKey(functionality, backend);
+    };
+    // A backend that computes can make a tensor.
+    if (backend != c10::BackendComponent::MetaBit && empty.hasKernelForDispatchKey(key_of(DispatchKey::Dense))) {
+      for (const DispatchKey functionality :
+           {DispatchKey::Dense,
+            DispatchKey::Quantized,
+            DispatchKey::Sparse,
+            DispatchKey::SparseCsr,
+            DispatchKey::NestedTensor}) {
+        keys.push_back(key_of(functionality));
       }
     }
   }
-  keys.push_back(DispatchKey::MkldnnCPU);
   return keys;
 }
 
@@ -503,19 +558,17 @@ c10::OperatorName parse_name(const std::string& text) {
                                   : c10::OperatorName(text.substr(0, dot), text.substr(dot + 1));
 }
 
-Operator* add_operator(const std::string& name, Role role, const c10::FunctionSchema* schema) {
+Operator* add_operator(const std::string& name, Role role, const std::vector<c10::Argument>& arguments) {
   Operator& op = operators.emplace_back();
   op.name = name;
   op.role = role;
   op.index = operators.size() - 1;
-  if (schema != nullptr) {
-    op.num_arguments = op.first_out = schema->arguments().size();
-    for (const c10::Argument& argument : schema->arguments()) {
-      op.number.push_back(is_number(argument));
-    }
-    while (op.first_out > 0 && schema->arguments()[op.first_out - 1].is_out()) {
-      --op.first_out;
-    }
+  op.num_arguments = op.first_out = arguments.size();
+  for (const c10::Argument& argument : arguments) {
+    op.number.push_back(is_number(argument));
+  }
+  while (op.first_out > 0 && arguments[op.first_out - 1].is_out()) {
+    --op.first_out;
   }
   return &op;
 }
@@ -541,29 +594,19 @@ size_t wrap(const std::string& name, Role role, const std::vector<DispatchKey>& 
   if (at.empty()) {
     return 0;
   }
-  Wrapped entry{add_operator(name, role, &handle->schema()), {}};
+  Wrapped entry{add_operator(name, role, handle->schema().arguments()), {}};
   for (const DispatchKey key : at) {
-    kernels.push_back(c10::BoxedKernel::makeFromFunctor(
-        std::make_unique<Wrapper>(entry.op, handle->getComputedKernelForDispatchKey(key))));
     entry.registrations.push_back(dispatcher.registerImpl(
         handle->operator_name(),
         key,
-        c10::KernelFunction::makeFromBoxedKernel(kernels.back()),
+        c10::KernelFunction::makeFromBoxedFunctor(
+            std::make_unique<Wrapper>(entry.op, handle->getComputedKernelForDispatchKey(key))),
         std::nullopt,
         nullptr,
         "auditor"));
   }
   wrapped.emplace(name, std::move(entry));
   return at.size();
-}
-
-// An operator that is no more must not keep a wrapper of a kernel that is no more.
-void unwrap_gone() {
-  auto& dispatcher = c10::Dispatcher::singleton();
-  for (auto place = wrapped.begin(); place != wrapped.end();) {
-    const bool gone = !dispatcher.findSchema(parse_name(place->first)).has_value();
-    place = gone ? wrapped.erase(place) : std::next(place);
-  }
 }
 
 // ---- What Python calls -------------------------------------------------------------------------------------------------
@@ -585,6 +628,12 @@ PyObject* none() {
   Py_RETURN_NONE;
 }
 
+void append_text(PyObject* list, const std::string& text) {
+  PyObject* const item = PyUnicode_FromString(text.c_str());
+  PyList_Append(list, item);
+  Py_DECREF(item);
+}
+
 // All operators that a backend of this process computes: [name].
 PyObject* list_operators(PyObject*, PyObject*) {
   return guarded([]() -> PyObject* {
@@ -596,16 +645,31 @@ PyObject* list_operators(PyObject*, PyObject*) {
       if (handle.has_value() && std::any_of(keys.begin(), keys.end(), [&](DispatchKey key) {
             return computes(*handle, key);
           })) {
-        PyObject* const text = PyUnicode_FromString(name_of(name).c_str());
-        PyList_Append(names, text);
-        Py_DECREF(text);
+        append_text(names, name_of(name));
       }
     }
     return names;
   });
 }
 
-// wrap([(name, role)]) -> how many were wrapped; those that are no more are let go.
+// Operators that are no more lose their wrappers of kernels that are no more: [name].
+PyObject* unwrap_gone(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* {
+    auto& dispatcher = c10::Dispatcher::singleton();
+    PyObject* const names = PyList_New(0);
+    for (auto place = wrapped.begin(); place != wrapped.end();) {
+      if (dispatcher.findSchema(parse_name(place->first)).has_value()) {
+        ++place;
+      } else {
+        append_text(names, place->first);
+        place = wrapped.erase(place);
+      }
+    }
+    return names;
+  });
+}
+
+// wrap([(name, role)]) -> how many were wrapped.
 PyObject* wrap_operators(PyObject*, PyObject* arguments) {
   return guarded([&]() -> PyObject* {
     PyObject* roles = nullptr;
@@ -614,7 +678,6 @@ PyObject* wrap_operators(PyObject*, PyObject* arguments) {
     }
     Quiet quiet;
     const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
-    unwrap_gone();
     const auto keys = backend_keys();
     long count = 0;
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(roles); ++at) {
@@ -629,41 +692,12 @@ PyObject* wrap_operators(PyObject*, PyObject* arguments) {
   });
 }
 
-PyObject* unwrap_operators(PyObject*, PyObject*) {
-  return guarded([] {
-    wrapped.clear();
-    return none();
-  });
-}
-
 PyObject* operator_name(PyObject*, PyObject* index) {
   const size_t at = PyLong_AsSize_t(index);
   if (at >= operators.size()) {
     return PyErr_Occurred() ? nullptr : PyErr_Format(PyExc_IndexError, "no operator %zu", at);
   }
   return PyUnicode_FromString(operators[at].name.c_str());
-}
-
-// An operator that is no operator of the dispatcher: its index, for `add`.
-PyObject* foreign_operator(PyObject*, PyObject* name) {
-  return guarded([&]() -> PyObject* {
-    const char* const text = PyUnicode_AsUTF8(name);
-    return text == nullptr ? nullptr : PyLong_FromSize_t(add_operator(text, NOTED, nullptr)->index);
-  });
-}
-
-// add(index, phase, calls): calls of a foreign operator on this thread.
-PyObject* add_calls(PyObject*, PyObject* arguments) {
-  return guarded([&]() -> PyObject* {
-    Py_ssize_t index = 0;
-    unsigned char phase = 0;
-    long long calls = 0;
-    if (!PyArg_ParseTuple(arguments, "nbL", &index, &phase, &calls)) {
-      return nullptr;
-    }
-    table_of(here()).add(&operators.at(index), static_cast<Phase>(phase), nullptr, 0, calls);
-    return none();
-  });
 }
 
 void append(PyObject* list, const Entry& entry, int64_t calls) {
@@ -793,9 +827,7 @@ PyObject* dtype_names(PyObject*, PyObject*) {
     const auto name = at == static_cast<int>(c10::ScalarType::Undefined)
         ? std::string()
         : std::string(c10::getDtypeNames(static_cast<c10::ScalarType>(at)).first);
-    PyObject* const text = PyUnicode_FromString(name.c_str());
-    PyList_Append(names, text);
-    Py_DECREF(text);
+    append_text(names, name);
   }
   return names;
 }
@@ -804,10 +836,8 @@ PyMethodDef methods[] = {
     {"start", start, METH_O, nullptr},
     {"operators", list_operators, METH_NOARGS, nullptr},
     {"wrap", wrap_operators, METH_VARARGS, nullptr},
-    {"unwrap", unwrap_operators, METH_NOARGS, nullptr},
+    {"unwrap_gone", unwrap_gone, METH_NOARGS, nullptr},
     {"operator_name", operator_name, METH_O, nullptr},
-    {"foreign_operator", foreign_operator, METH_O, nullptr},
-    {"add", add_calls, METH_VARARGS, nullptr},
     {"drain", drain, METH_NOARGS, nullptr},
     {"peek", peek, METH_NOARGS, nullptr},
     {"forget", forget, METH_NOARGS, nullptr},

@@ -1,0 +1,104 @@
+"""What every counter of operators does, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import Protocol
+
+from auditor.counting.dispatch import DispatchCounter
+from auditor.counting.native import NativeCounter
+from auditor.errors import NativeUnavailable
+from auditor.tally import Phase, Purpose, Signature, Tally
+
+
+class CounterKind(StrEnum):
+    """Which counter is wanted."""
+
+    AUTO = "auto"  # the native one; where it cannot be had, the portable one
+    NATIVE = "native"  # in C++, on every thread; needs a compiler once
+    DISPATCH = "dispatch"  # in Python, everywhere
+
+
+class Phases(Protocol):
+    """What is told of the training's course, and says which phase it is in."""
+
+    def current(self) -> Phase:
+        """The phase of an operator that runs now on this thread."""
+
+    def end_update(self) -> None:
+        """From now on, work without gradients is inference until another backward pass has run."""
+
+    def enter_optimizer(self) -> None:
+        """An optimizer's step begins on this thread."""
+
+    def leave_optimizer(self) -> None:
+        """The optimizer's step has ended, and with it the update."""
+
+
+class Counter(Protocol):
+    """Counts operators while attached; every implementation gives the same tally."""
+
+    name: str
+    sees_all_threads: bool
+    purpose: Purpose
+    due: bool
+
+    @property
+    def phases(self) -> Phases:
+        """Which phase the training is in."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether operators are being counted."""
+
+    def attach(self) -> None:
+        """From now on operators are counted."""
+
+    def detach(self) -> None:
+        """Nothing is counted any more; what was counted can still be taken."""
+
+    def take(self) -> Tally:
+        """What was counted since the last time."""
+
+    def cut(self) -> Callable[[], Tally]:
+        """What was counted since the last time; the tally is worked out when it is called, on any thread."""
+
+    def peek(self) -> Tally:
+        """What this thread has counted; it stays to be taken."""
+
+    def forget(self) -> None:
+        """Drop what was counted; for a forked child, whose parent keeps it."""
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """What this thread runs inside is not noted."""
+
+    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add executed calls on this thread."""
+
+
+def open_counter(
+    kind: CounterKind,
+    *,
+    purpose: Purpose = Purpose.PRE_TRAINING,
+    on_error: Callable[[Exception], None] | None = None,
+    on_due: Callable[[], None] | None = None,
+    on_fallback: Callable[[NativeUnavailable], None] | None = None,
+) -> Counter:
+    """A counter, not attached yet.
+
+    on_error: called with the exception where counting a call failed; the call itself has been executed.
+    on_due: called on a counting thread after the next operator, once the counter's ``due`` is set.
+    on_fallback: called where the portable counter stands in for the native one.
+    Raises: NativeUnavailable: the native counter was asked for by name and is not to be had.
+    """
+    if kind is not CounterKind.DISPATCH:
+        try:
+            return NativeCounter(purpose=purpose, on_error=on_error, on_due=on_due)
+        except NativeUnavailable as error:
+            if kind is CounterKind.NATIVE:
+                raise
+            if on_fallback is not None:
+                on_fallback(error)
+    return DispatchCounter(purpose=purpose, on_error=on_error, on_due=on_due)
