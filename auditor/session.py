@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.config import Settings
-from auditor.counting.compiled import compiled_graphs
+from auditor.counting import compiled
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
@@ -78,6 +78,7 @@ class Session:
         if self._eager:
             self._recorder.submit(_nothing)
         self.counter.attach()
+        compiled.attach(self.counter)
         self.counter.due = True  # the first operator begins the record
         self.clock.attach()
         self._note_threads()
@@ -89,8 +90,7 @@ class Session:
         if self._stopped:
             return
         self._stopped = True
-        self.clock.detach()
-        self.counter.detach()
+        self._detach()
         self._cut()
         if self._watcher is not None:
             self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
@@ -99,6 +99,11 @@ class Session:
         if not self._recorder.stop():
             _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
         self._raise_if_strict()
+
+    def _detach(self) -> None:
+        self.clock.detach()
+        compiled.detach(self.counter)
+        self.counter.detach()
 
     def mark_step(self) -> None:
         """A step has ended; for loops without an optimizer."""
@@ -172,8 +177,7 @@ class Session:
             _say(str(failure))
             self._recorder.submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
             with contextlib.suppress(Exception):
-                self.clock.detach()
-                self.counter.detach()
+                self._detach()
         self._error = self._error or failure
         self._raise_if_strict()
 
@@ -195,12 +199,9 @@ class Session:
         )
         for op, problem in self._pricer.problems.items():
             self._note_once(book, "formula", f"the formula of {op} failed: {problem}", key=f"formula {op}")
-        if compiled_graphs():
-            message = (
-                "torch.compile has compiled parts of this run: what compiled code hands to libraries is counted,"
-                " what is fused into its own kernels is not"
-            )
-            self._note_once(book, "compiled", message)
+        for what in compiled.unseen():
+            message = f"{what} has compiled parts of this run: what it computes in kernels of its own is not counted"
+            self._note_once(book, "compiled", message, key=what)
 
     def _note_once(self, book: SegmentBook, cause: str, message: str, key: str = "") -> None:
         if (key or cause) in self._told:
@@ -265,7 +266,7 @@ class Session:
         self._stopped = stopped or not at_rest
         self.counter.due = not self._stopped
         if not at_rest:
-            self.counter.detach()
+            self._detach()
             _say("a process was forked while the ledger was stuck; what the child does is not counted")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,13 +83,18 @@ class Schema:
 
     def signature(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
         """The canonical signature of a call."""
-        arguments = [
-            _canonical(args[index] if index < len(args) else kwargs.get(name, default), number)
+        return Signature(self.op, encode_arguments(self.arguments(args, kwargs)))
+
+    def arguments(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], size: Callable[[Any], int] = int
+    ) -> tuple[Argument, ...]:
+        """All arguments of a call, in canonical form; ``size`` makes a whole number of a size that may be symbolic."""
+        return tuple(
+            _canonical(args[index] if index < len(args) else kwargs.get(name, default), number, size)
             for index, (name, default, number) in enumerate(
                 zip(self._names, self._defaults, self._numbers, strict=True)
             )
-        ]
-        return Signature(self.op, encode_arguments(arguments))
+        )
 
 
 def _may_be_number(kind: str) -> bool:
@@ -114,7 +119,7 @@ def describe(value: Any, number: bool = False) -> Any:
     return value if isinstance(value, (bool, int, str)) and not number else NUMBER
 
 
-def _storage(tensor: torch.Tensor) -> tuple[tuple[int, ...], str, int]:
+def _storage(tensor: torch.Tensor, size: Callable[[Any], int] = int) -> tuple[tuple[int, ...], str, int]:
     """Sizes, layout and number of stored elements; the layout is empty where all elements are stored.
 
     It asks nothing of the device, and never raises: what a tensor does not tell is unknown.
@@ -123,7 +128,7 @@ def _storage(tensor: torch.Tensor) -> tuple[tuple[int, ...], str, int]:
         if tensor.is_nested:
             nested = tensor.layout is torch.strided
             return (), "nested" if nested else "jagged", int((tensor if nested else tensor._values).numel())  # noqa: SLF001
-        sizes = tuple(map(int, tensor.shape))
+        sizes = tuple(map(size, tensor.shape))
         if tensor.layout in _DENSE:
             return sizes, "", 0
         values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()  # noqa: SLF001
@@ -132,20 +137,20 @@ def _storage(tensor: torch.Tensor) -> tuple[tuple[int, ...], str, int]:
         return (), "unknown", 0
 
 
-def _shape(tensor: torch.Tensor) -> Shape:
-    sizes, layout, stored = _storage(tensor)
+def _shape(tensor: torch.Tensor, size: Callable[[Any], int]) -> Shape:
+    sizes, layout, stored = _storage(tensor, size)
     return Shape(sizes, dtype_name(tensor.dtype), layout, stored)
 
 
-def _canonical(value: Any, number: bool) -> Argument:
+def _canonical(value: Any, number: bool, size: Callable[[Any], int]) -> Argument:
     if isinstance(value, torch.Tensor):
-        return _shape(value)
+        return _shape(value, size)
     if value is None:
         return None
     if isinstance(value, (list, tuple)):
-        return tuple(_canonical(part, number) for part in value)
+        return tuple(_canonical(part, number, size) for part in value)
     if number:
         return NUMBER
     if isinstance(value, (bool, str)):
         return value
-    return int(value) if isinstance(value, (int, torch.SymInt)) else NUMBER
+    return size(value) if isinstance(value, (int, torch.SymInt)) else NUMBER

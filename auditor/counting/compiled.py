@@ -1,13 +1,294 @@
-"""What torch.compile hides: work fused into kernels of its own is seen by no counter of operators."""
+"""Counts what torch.compile has compiled: each compiled graph is described when it is made, and counted when it runs.
+
+A graph's description is made from the graph itself (`auditor.counting.describing`) and stays with the compiled code, in
+torch's caches too. A run of the code adds what the description says, under the phase that is current; the operators
+that the code hands to libraries meanwhile are part of that, and hidden from the counter. Nothing that compiling runs
+itself is counted: it is hidden as well.
+
+What cannot be described is named. A graph that was compiled while nobody counted, or that comes from a cache entry
+which nobody described, counts as one call of ``torch.compile::undescribed_graph``, a package of AOTInductor without a
+description as ``torch.compile::undescribed_package``, and other backends' work is said to be unseen. An entry of
+AOTAutograd's cache without a description is not used, as if it were not there: the graph is traced again and described,
+while the code itself still comes from Inductor's own cache. A count that depends on who filled the cache would be none.
+"""
 
 from __future__ import annotations
 
-import sys
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
-UNSEEN = "torch.compile::fused_kernels"
+from auditor.counting.decomposed import marking
+from auditor.counting.graphs import UNKNOWN, Calls, Description
+from auditor.counting.patching import Patch, Patches
+from auditor.tally import Signature
+
+if TYPE_CHECKING:
+    from auditor.counting.phases import PhaseTracker
+
+_NAME = "auditor_description"
+_UNDESCRIBED_GRAPH = Signature(f"{UNKNOWN}undescribed_graph", "[]")
+_UNDESCRIBED_PACKAGE = Signature(f"{UNKNOWN}undescribed_package", "[]")
+# Backends whose graphs run operator by operator, or are described here.
+_SEEN_BACKENDS = ("inductor", "eager", "aot_eager", "pre_dispatch_eager")
 
 
-def compiled_graphs() -> int:
-    """How many graphs torch.compile has compiled in this process; 0 where it was never used."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    return int(utils.counters["stats"]["unique_graphs"]) if utils is not None else 0
+class CompiledCounter(Protocol):
+    """What a counter does for compiled code."""
+
+    phases: PhaseTracker
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """Operators of this thread are executed and not noted inside."""
+
+    def note_calls(self, calls: Calls) -> None:
+        """Add executed calls, as if they had run on this thread."""
+
+
+_counters: tuple[CompiledCounter, ...] = ()
+_unseen: Counter[str] = Counter()
+
+
+def attach(counter: CompiledCounter) -> None:
+    """From now on, compiled graphs are described when they are made, and their runs are told to the counter."""
+    global _counters  # noqa: PLW0603 - the patches are the process's, and so are those whom they tell
+    if not _counters:
+        _patches.install()
+    _counters = (*_counters, counter)
+
+
+def detach(counter: CompiledCounter) -> None:
+    """The counter is told nothing more."""
+    global _counters  # noqa: PLW0603
+    _counters = tuple(each for each in _counters if each is not counter)
+    if not _counters:
+        _patches.remove()
+
+
+def unseen() -> Mapping[str, int]:
+    """Graphs that other backends have compiled while somebody counted, by name: what these compute may be unseen."""
+    return dict(_unseen)
+
+
+@contextmanager
+def _hidden() -> Iterator[None]:
+    with ExitStack() as stack:
+        for counter in _counters:
+            stack.enter_context(counter.hidden())
+        yield
+
+
+def _hiding(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with nothing of what it runs counted."""
+
+    @functools.wraps(original)
+    def hiding(*args: Any, **kwargs: Any) -> Any:
+        with _hidden():
+            return original(*args, **kwargs)
+
+    return hiding
+
+
+# What is described, and where the description is kept.
+
+
+def _describe(graph: Any, *, backward: bool) -> Description | None:
+    from auditor.counting.describing import describe  # noqa: PLC0415 - loads what only compiling needs
+
+    with suppress(Exception):  # whatever a graph holds, it must not keep it from being compiled
+        return describe(graph, backward=backward)
+    return None
+
+
+def _description_of(owner: Any) -> Description | None:
+    """What was kept with a compiled graph, or with its entry in a cache."""
+    kept = getattr(owner, _NAME, None)
+    if isinstance(kept, str):
+        with suppress(ValueError, LookupError, TypeError):
+            kept = Description.read(kept)
+            _keep(owner, kept)
+    return kept if isinstance(kept, Description) else None
+
+
+def _keep(owner: Any, description: Description | None) -> None:
+    with suppress(AttributeError, TypeError):  # what holds no operator is compiled into a plain method
+        setattr(owner, _NAME, description)
+
+
+def _generating(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Inductor's code generation, which rewrites the graph: it is described before."""
+
+    @functools.wraps(original)
+    def generate(gm: Any, *args: Any, **kwargs: Any) -> Any:
+        description = _describe(gm, backward=kwargs.get("is_backward", False))
+        with _packaged(description):
+            code = original(gm, *args, **kwargs)
+        _keep(code, description)
+        return code
+
+    return generate
+
+
+@contextmanager
+def _packaged(description: Description | None) -> Iterator[None]:
+    """Inside, a package of AOTInductor takes the description with it."""
+    from torch._inductor import config  # noqa: PLC0415 - imported by now
+    from torch._inductor.virtualized import V  # noqa: PLC0415
+
+    if description is None or not V.aot_compilation:
+        yield
+        return
+    with config.patch({"aot_inductor.metadata": {**config.aot_inductor.metadata, _NAME: description.text}}):
+        yield
+
+
+def _compiling(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Inductor's way from a graph to code, which a cache may cut short: the graph is still what it was then."""
+
+    @functools.wraps(original)
+    def compile_inner(gm: Any, *args: Any, **kwargs: Any) -> Any:
+        with _hidden():
+            code = original(gm, *args, **kwargs)
+            if not hasattr(code, _NAME) or (getattr(code, _NAME) is not None and _description_of(code) is None):
+                _keep(code, _describe(gm, backward=kwargs.get("is_backward", False)))
+        return code
+
+    return compile_inner
+
+
+def _saving(original: Callable[..., Any]) -> Callable[..., Any]:
+    """An entry of AOTAutograd's cache keeps the descriptions of its graphs."""
+
+    @functools.wraps(original)
+    def make_entry(compiled_fw_func: Any, compiled_bw_func: Any, *args: Any, **kwargs: Any) -> Any:
+        entry = original(compiled_fw_func, compiled_bw_func, *args, **kwargs)
+        for saved, code in ((entry.compiled_fw, compiled_fw_func), (entry.compiled_bw, compiled_bw_func)):
+            if saved is not None:
+                _keep(saved, _description_of(code))
+        return entry
+
+    return make_entry
+
+
+def _looking_up(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A lookup in AOTAutograd's cache finds only entries whose graphs are described."""
+
+    @functools.wraps(original)
+    def lookup(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        if found is None:
+            return None
+        saved = [each for each in (found[0].compiled_fw, found[0].compiled_bw) if each is not None]
+        return found if all(_description_of(each) is not None for each in saved) else None
+
+    return lookup
+
+
+def _loading(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A graph that AOTAutograd's cache finds in Inductor's has the description of AOTAutograd's entry."""
+
+    @functools.wraps(original)
+    def load(saved: Any, *args: Any, **kwargs: Any) -> Any:
+        code = original(saved, *args, **kwargs)
+        if _description_of(code) is None:
+            _keep(code, _description_of(saved))
+        return code
+
+    return load
+
+
+def _calling_backend(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A backend compiles a graph of Dynamo's: remember it where what it makes may be seen by nobody."""
+
+    @functools.wraps(original)
+    def call(output: Any, *args: Any, **kwargs: Any) -> Any:
+        compiled = original(output, *args, **kwargs)
+        name = getattr(output.compiler_fn, "__name__", type(output.compiler_fn).__name__)
+        if not name.startswith(_SEEN_BACKENDS):
+            _unseen[f"{UNKNOWN}backend {name}"] += 1
+        return compiled
+
+    return call
+
+
+# What is counted when compiled code runs.
+
+
+def _running(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled graph that counts what it is described to execute, once it has."""
+
+    @functools.wraps(original)
+    def run(graph: Any, inputs: Sequence[Any]) -> Any:
+        if not _counters:
+            return original(graph, inputs)
+        description = _description_of(graph)
+        if description is None:
+            return _named(_UNDESCRIBED_GRAPH, original, graph, inputs)
+        return _counted(description, inputs, original, graph, inputs)
+
+    return run
+
+
+def _running_package(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A package of AOTInductor that counts what its metadata describe."""
+
+    @functools.wraps(original)
+    def run(package: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _counters:
+            return original(package, *args, **kwargs)
+        if not hasattr(package, _NAME):
+            with suppress(Exception):  # an older runtime has no metadata
+                setattr(package, _NAME, package.get_metadata().get(_NAME))
+        description = _description_of(package)
+        if description is None:
+            return _named(_UNDESCRIBED_PACKAGE, original, package, *args, **kwargs)
+        return _counted(description, _tensors((args, kwargs)), original, package, *args, **kwargs)
+
+    return run
+
+
+def _tensors(arguments: Any) -> list[Any]:
+    import torch  # noqa: PLC0415 - imported by now
+    from torch.utils._pytree import tree_leaves  # noqa: PLC0415
+
+    return [part for part in tree_leaves(arguments) if isinstance(part, torch.Tensor)]
+
+
+def _counted(
+    description: Description, inputs: Sequence[Any], original: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    with _hidden():
+        values = description.values_of(inputs)
+        out = original(*args, **kwargs)
+    for counter in _counters:
+        counter.note_calls(description.calls(values, counter.phases.current()))
+    return out
+
+
+def _named(signature: Signature, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What it hands to libraries is seen; that there was more is said."""
+    out = original(*args, **kwargs)
+    for counter in _counters:
+        counter.note_calls({(signature, counter.phases.current()): 1})
+    return out
+
+
+_CACHE = "torch._functorch._aot_autograd.autograd_cache"
+_patches = Patches(
+    [
+        Patch("torch._dynamo.convert_frame", "_compile", _hiding),
+        Patch("torch._dynamo.output_graph", "OutputGraph._call_user_compiler", _calling_backend),
+        Patch("torch.fx.experimental.proxy_tensor", "maybe_handle_decomp", marking),
+        Patch("torch._inductor.compile_fx", "fw_compiler_freezing", _hiding),
+        Patch("torch._inductor.compile_fx", "compile_fx_aot", _hiding),
+        Patch("torch._inductor.compile_fx", "_compile_fx_inner", _compiling),
+        Patch("torch._inductor.compile_fx", "fx_codegen_and_compile", _generating),
+        Patch("torch._inductor.output_code", "CompiledFxGraph.__call__", _running),
+        Patch(_CACHE, "AOTAutogradCache.make_entry", _saving),
+        Patch(_CACHE, "AOTAutogradCache._lookup", _looking_up),
+        Patch("torch._functorch._aot_autograd.aot_autograd_result", "FxGraphCacheLoadable.load", _loading),
+        Patch("torch.export.pt2_archive._package", "AOTICompiledModel.__call__", _running_package),
+    ]
+)

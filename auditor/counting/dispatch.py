@@ -7,22 +7,28 @@ are not seen. An operator is noted once it has returned: one that raises half-wa
 
 from __future__ import annotations
 
-import functools
 import operator
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import cache, reduce
 from typing import Any
 
 import torch
 from torch._ops import HigherOrderOperator
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _get_current_dispatch_mode,
+    _get_current_dispatch_mode_stack,
+)
 
 from auditor.counting.arguments import Schema, describe
 from auditor.counting.phases import PhaseTracker
 from auditor.formulas import TABLE
+from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd  # noqa: SLF001
@@ -62,6 +68,22 @@ class _Cell:
 
 class _Local(threading.local):
     owner: _Owner | None = None
+    hidden = 0  # how many reasons there are not to note what this thread runs
+
+
+class _Hidden:
+    """Operators of the thread that is inside are executed and not noted."""
+
+    __slots__ = ("_local",)
+
+    def __init__(self, local: _Local) -> None:
+        self._local = local
+
+    def __enter__(self) -> None:
+        self._local.hidden += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._local.hidden -= 1
 
 
 class DispatchCounter:
@@ -117,6 +139,11 @@ class DispatchCounter:
     def attached(self) -> bool:
         """Whether operators are being counted."""
         return self._attached
+
+    @property
+    def counting(self) -> bool:
+        """Whether an operator that runs now on this thread is to be noted."""
+        return self._attached and not self._local.hidden
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads, under the purpose that was set meanwhile."""
@@ -192,10 +219,34 @@ class DispatchCounter:
         self._signatures.setdefault((op, described), Signature(op, "[]"))
         self._add((op, self.phases.current(), described))
 
-    def _add(self, key: Key) -> None:
+    def hidden(self) -> AbstractContextManager[None]:
+        """Inside, operators of this thread are executed and not noted."""
+        return _Hidden(self._local)
+
+    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add calls that compiled code has executed, where operators of this thread are counted."""
+        if not self._attached or not self._holds_here():
+            return
+        try:
+            if self.phases.updating and _goes_forward(calls):
+                self.phases.end_update()
+            for (signature, phase), number in calls.items():
+                self._signatures[signature, ()] = signature
+                self._add((signature, phase, ()), number)
+        except Exception as error:
+            if self._on_error is None:
+                raise
+            self._on_error(error)
+
+    def _holds_here(self) -> bool:
+        """Whether the mode, or its like on another thread, is on this thread's stack."""
+        stack = _get_current_dispatch_mode_stack()
+        return any(isinstance(mode, _Mode) and mode.counter is self for mode in stack)
+
+    def _add(self, key: Key, number: int = 1) -> None:
         owner = self._local.owner or self._new_owner()
         calls = owner.cell.calls
-        calls[key] = calls.get(key, 0) + 1
+        calls[key] = calls.get(key, 0) + number
         if self.due and self._on_due is not None:
             self.due = False
             self._on_due()
@@ -266,11 +317,11 @@ class _Mode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        counter = self.counter
+        if not counter.counting:
+            return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        counter = self.counter
-        if not counter.attached:
-            return func(*args, **kwargs)
         if types and not _all_plain(types):
             return func(*args, **kwargs) if _any_traced(types) else NotImplemented
         if counter.is_composite(func) and not _any_nested(args):
@@ -283,7 +334,7 @@ class _Mode(TorchDispatchMode):
 
     def _open(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that nobody has priced, and count what it runs inside."""
-        keys = functools.reduce(operator.or_, map(torch._C._dispatch_keys, _tensors((args, kwargs))), _NO_KEYS) & _BELOW  # noqa: SLF001
+        keys = reduce(operator.or_, map(torch._C._dispatch_keys, _tensors((args, kwargs))), _NO_KEYS) & _BELOW  # noqa: SLF001
         if keys == _NO_KEYS:
             return func(*args, **kwargs)
         with self:
@@ -312,6 +363,17 @@ class _Mode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return counted
+
+
+def _goes_forward(calls: Iterable[tuple[Signature, Phase]]) -> bool:
+    """Whether a matrix operator of the forward is among the calls."""
+    return any(phase is Phase.FORWARD and _is_matrix(signature.op) for signature, phase in calls)
+
+
+@cache
+def _is_matrix(op: str) -> bool:
+    formula = TABLE.find(op)
+    return formula is not None and formula.family in MATRIX_FAMILIES
 
 
 def _all_plain(types: Any) -> bool:

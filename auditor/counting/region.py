@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from auditor.counting.compiled import UNSEEN, compiled_graphs
+from auditor.counting import compiled
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.steps import StepClock
 from auditor.formulas import Pricer
@@ -38,13 +38,10 @@ class Counted:
     def operations(self) -> Operations:
         """What they cost: ``.total``, ``.by_phase``, ``.by_family``, ``.by_precision``.
 
-        Where torch.compile has compiled anything in this process, what it fused is not seen, and named as unpriced.
+        Graphs compiled by another backend than torch's own are named as unpriced, since it may compute unseen.
         """
         operations = self._pricer.price(self.tally)
-        graphs = compiled_graphs()
-        return (
-            dataclasses.replace(operations, unpriced={**operations.unpriced, UNSEEN: graphs}) if graphs else operations
-        )
+        return dataclasses.replace(operations, unpriced={**operations.unpriced, **compiled.unseen()})
 
     @property
     def unpriced(self) -> Mapping[str, int]:
@@ -65,9 +62,11 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING) -> Iterator[Counted]:
     counter = DispatchCounter(purpose=purpose)
     clock = StepClock(counter.phases)
     counter.attach()
+    compiled.attach(counter)
     clock.attach()
     try:
         yield Counted(counter, clock)
     finally:
         clock.detach()
+        compiled.detach(counter)
         counter.detach()

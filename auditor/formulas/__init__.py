@@ -19,6 +19,7 @@ pooling          1 per element of a window; 2 per neighbour interpolated
 linalg           textbook leading terms; iterative methods have no price
 quantization     scale, shift, round, clamp
 transformer      fused blocks as the operators they stand for
+traced           what stands only in traced graphs, as the operators it is part of
 moving           data moved, named, allocated, sent: nothing is computed
 ===============  ===================================================================================
 
@@ -45,6 +46,7 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     random,
     recurrent,
     reduction,
+    traced,
     transformer,
 )
 from auditor.formulas.pricing import Price, Pricer

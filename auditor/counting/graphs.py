@@ -1,0 +1,175 @@
+"""What one run of a compiled graph executes, as data: operators and arguments, with symbolic sizes as expressions.
+
+The text is all there is to a description: it lies in torch's own caches beside the compiled code, where processes that
+know nothing of an audit read it too, and in the metadata of AOTInductor packages.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+from auditor.tally import Argument, Phase, Shape, Signature, decode_arguments, encode_arguments
+
+FORMAT = 1
+# In front of an operator's name: it ran in compiled code, with arguments that cannot be told from outside.
+UNKNOWN = "torch.compile::"
+# A symbolic size stands in encoded arguments as a number that no size can be: this one, and upwards.
+FIRST_PLACE = -(2**62)
+_FUNCTIONS = {"__builtins__": {}, "math": math, "max": max, "min": min, "abs": abs, "int": int, "float": float}
+
+# In the place of a dimension: the value of the symbol is the sum of the input's elements.
+TOTAL = "total"
+
+Calls = Mapping[tuple[Signature, Phase], int]
+Place = tuple[int, int | str | None]  # an input; a dimension, `TOTAL`, or None for the number that the input is
+
+
+class Line(NamedTuple):
+    """So many nodes of a graph that do the same, each of them ``times`` in one run."""
+
+    op: str
+    arguments: str
+    recomputed: bool
+    times: int
+    nodes: int
+
+
+class Description:
+    """The operators of one graph, evaluated once for each set of sizes that it is called with.
+
+    symbols: where the values of the symbols stand in the graph's inputs, by name. sizes: expressions over the symbols.
+    """
+
+    def __init__(
+        self,
+        *,
+        backward: bool,
+        symbols: Mapping[str, Place],
+        sizes: Sequence[str],
+        calls: Iterable[Line],
+    ) -> None:
+        self.backward = backward
+        self.symbols = dict(symbols)
+        self.sizes = tuple(sizes)
+        self.lines = tuple(calls)
+        self._where = tuple(self.symbols.values())
+        self._evaluated: dict[tuple[tuple[int, ...], Phase], Calls] = {}
+
+    @property
+    def text(self) -> str:
+        """The description as one line of JSON."""
+        content = {"format": FORMAT, "backward": self.backward, "symbols": self.symbols, "sizes": self.sizes}
+        return json.dumps({**content, "calls": self.lines}, separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: str) -> Description | None:
+        """What `text` was made from; None where it is of another format."""
+        content = json.loads(text)
+        if content.get("format") != FORMAT:
+            return None
+        symbols = {name: (place[0], place[1]) for name, place in content["symbols"].items()}
+        calls = [Line(*line) for line in content["calls"]]
+        return cls(backward=content["backward"], symbols=symbols, sizes=content["sizes"], calls=calls)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Pickled and copied as its text, so that a cache needs no auditor to be read."""
+        return (str, (self.text,))
+
+    def values_of(self, inputs: Sequence[Any]) -> tuple[int, ...]:
+        """The values of the symbols in a call; to be read before it, since a call may empty its list of inputs."""
+        return tuple([_read(inputs[at], dim) for at, dim in self._where])
+
+    def calls(self, values: tuple[int, ...], phase: Phase) -> Calls:
+        """What one run executes where the symbols have these values and the run is part of this phase."""
+        known = self._evaluated.get((values, phase))
+        if known is None:
+            known = self._evaluated[values, phase] = self._evaluate(values, phase)
+        return known
+
+    def _evaluate(self, values: tuple[int, ...], phase: Phase) -> Calls:
+        names = dict(zip(self.symbols, values, strict=True))
+        sizes = [_evaluate(expression, names) for expression in self.sizes]
+        own = Phase.BACKWARD if self.backward else phase
+        calls: Counter[tuple[Signature, Phase]] = Counter()
+        for op, arguments, recomputed, times, nodes in self.lines:
+            signature = _signature(op, arguments, sizes)
+            try:
+                number = nodes * _size(times, sizes)
+            except LookupError:
+                signature, number = Signature(UNKNOWN + op, "[]"), nodes
+            calls[signature, Phase.RECOMPUTE if recomputed else own] += number
+        return dict(calls)
+
+
+_totals: MutableMapping[torch.Tensor, tuple[int, int]] = WeakIdKeyDictionary()
+
+
+def _read(given: Any, dim: int | str | None) -> int:
+    if dim is None:
+        return int(given)
+    return _total(given) if isinstance(dim, str) else int(given.shape[dim])
+
+
+def _total(numbers: torch.Tensor) -> int:
+    """The sum of the elements, read once for each tensor and content; -1 where a stream under capture cannot tell."""
+    version = -1 if numbers.is_inference() else numbers._version  # noqa: SLF001 - torch's own count of changes
+    known = _totals.get(numbers)
+    if known is not None and known[0] == version != -1:
+        return known[1]
+    if numbers.is_cuda and torch.cuda.is_current_stream_capturing():
+        return -1
+    total = int(numbers.sum())
+    _totals[numbers] = (version, total)
+    return total
+
+
+def _evaluate(expression: str, names: Mapping[str, int]) -> int | None:
+    """The value of a size; None where it hangs on a symbol that no input tells."""
+    try:
+        return int(eval(_compiled(expression), _FUNCTIONS, dict(names)))  # noqa: S307 - torch's own text for a size
+    except NameError:
+        return None
+
+
+@functools.cache
+def _compiled(expression: str) -> Any:
+    return compile(expression, "<size>", "eval")
+
+
+def _signature(op: str, arguments: str, sizes: Sequence[int | None]) -> Signature:
+    if not sizes:
+        return Signature(op, arguments)
+    try:
+        return Signature(op, encode_arguments([_filled(part, sizes) for part in decode_arguments(arguments)]))
+    except LookupError:
+        return Signature(UNKNOWN + op, "[]")
+
+
+def _filled(part: Argument, sizes: Sequence[int | None]) -> Argument:
+    """The argument with the values of its symbolic sizes.
+
+    Raises: LookupError: one of them has none.
+    """
+    if isinstance(part, Shape):
+        return Shape([_size(size, sizes) for size in part], part.dtype)
+    if isinstance(part, tuple):
+        return tuple(_filled(inner, sizes) for inner in part)
+    return _size(part, sizes) if type(part) is int else part
+
+
+def _size(number: int, sizes: Sequence[int | None]) -> int:
+    place = number - FIRST_PLACE
+    if not 0 <= place < len(sizes):
+        return number
+    value = sizes[place]
+    if value is None:
+        raise LookupError(place)
+    return value
