@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from auditor import resources
 from auditor.documents import read_yaml
 from auditor.errors import ConfigError, UnitError
-from auditor.tally import Purpose
+from auditor.tally import CounterKind, Purpose
 from auditor.units import parse_exact
 
 _FILE = "auditor.yaml"
@@ -38,6 +38,7 @@ class Settings:
     sync_every_s: float
     key: Path
     second_opinion: bool
+    counter: CounterKind
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -157,6 +158,17 @@ def parse_purpose(value: str, origin: str, name: str = "purpose") -> Purpose:
         _fail(name, value, origin, f"one of {', '.join(map(str, Purpose))}")
 
 
+def parse_counter(value: str, origin: str, name: str = "counter") -> CounterKind:
+    """The kind of counter of that name.
+
+    Raises: ConfigError: there is none.
+    """
+    try:
+        return CounterKind(value)
+    except ValueError:
+        _fail(name, value, origin, f"one of {', '.join(map(str, CounterKind))}")
+
+
 _PARSERS: Mapping[str, Any] = {
     "out": _path,
     "model": _text,
@@ -166,6 +178,7 @@ _PARSERS: Mapping[str, Any] = {
     "sync_every_s": _seconds,
     "key": _key_path,
     "second_opinion": _flag,
+    "counter": parse_counter,
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from auditor.config import Settings
 from auditor.counting import compiled
-from auditor.counting.dispatch import DispatchCounter
+from auditor.counting.counter import Cut, open_counter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
 from auditor.distributed import claim_rank, find_place
@@ -51,7 +51,13 @@ class Session:
 
     def _reset(self) -> None:
         self._pricer = Pricer()
-        self.counter = DispatchCounter(purpose=self.purpose, on_error=self._counting_failed, on_due=self._cut)
+        self.counter = open_counter(
+            self.settings.counter,
+            purpose=self.purpose,
+            on_error=self._counting_failed,
+            on_due=self._cut,
+            on_fallback=lambda error: _say(f"{error}; the portable counter counts instead, which is slower"),
+        )
         self.clock = StepClock(self.counter.phases, self._step_ended)
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
         self._renew()
@@ -64,6 +70,7 @@ class Session:
         self._told: set[str] = set()
         self._error: AuditorError | None = None
         self._stopped = False
+        self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
         self._recorder = Recorder(
             self._open_book,
             prepare=_load_slowly,
@@ -81,7 +88,8 @@ class Session:
         compiled.attach(self.counter)
         self.counter.due = True  # the first operator begins the record
         self.clock.attach()
-        self._note_threads()
+        if not self.counter.sees_all_threads:
+            self._note_threads()
         if self._watcher is not None:
             self._watcher.start()
 
@@ -150,21 +158,25 @@ class Session:
     def _cut(self) -> None:
         """Hand over what was counted since the last time."""
         try:
-            tally = self.counter.take()
-            steps = self.clock.steps - self._recorded_steps
-            now_ns = time.monotonic_ns()
-            elapsed_ns = now_ns - self._started_ns
-            self._next_cut_ns = now_ns + int(self._pause_s(elapsed_ns / 1e9) * 1e9)
-            if not tally and not steps:
-                return
-            if self._forked:
-                self._recorder.open_now()  # a child may end without a word: that it began must be on record
-            first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
-            self._recorder.submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, tally))
-            if not self._stopped:
-                self._recorder.start()
+            with self._cutting:
+                self._cut_here()
         except Exception as error:  # noqa: BLE001 - nothing of the auditor's may reach the training
             self._counting_failed(error)
+
+    def _cut_here(self) -> None:
+        cut = self.counter.cut()
+        steps = self.clock.steps - self._recorded_steps
+        now_ns = time.monotonic_ns()
+        elapsed_ns = now_ns - self._started_ns
+        self._next_cut_ns = now_ns + int(self._pause_s(elapsed_ns / 1e9) * 1e9)
+        if cut is None and not steps:
+            return
+        if self._forked:
+            self._recorder.open_now()  # a child may end without a word: that it began must be on record
+        first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
+        self._recorder.submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, cut))
+        if not self._stopped:
+            self._recorder.start()
 
     def _pause_s(self, elapsed_s: float) -> float:
         return min(max(elapsed_s * _INTERVAL_SHARE, _SHORTEST_INTERVAL_S), self.settings.interval_s)
@@ -188,7 +200,8 @@ class Session:
 
     # What runs on the recorder's thread.
 
-    def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, tally: Tally) -> None:
+    def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, cut: Cut | None) -> None:
+        tally = cut() if cut is not None else Tally({})
         operations = self._pricer.price(tally)
         book.record_interval(
             first_step=first,

@@ -35,6 +35,14 @@ class Purpose(StrEnum):
     EXPLORATION = "exploration"
 
 
+class CounterKind(StrEnum):
+    """Which counter of operators is wanted."""
+
+    AUTO = "auto"  # the native one; where it cannot be had, the portable one
+    NATIVE = "native"  # in C++, on every thread; a compiler builds it once
+    DISPATCH = "dispatch"  # the portable one, in Python
+
+
 class Shape(tuple[int, ...]):
     """The sizes of a tensor, with its element type: ``Shape((2, 3), "float32")``.
 

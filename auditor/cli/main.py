@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_verify(verbs)
     _add_report(verbs)
+    _add_build(verbs)
     return parser
 
 
@@ -66,6 +67,9 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument("--purpose", metavar="P", help=_PURPOSES)
     run.add_argument("--strict", action="store_true", help="a failure of the auditor stops the training")
     run.add_argument("--no-second-opinion", action="store_true", help="do not hold a forward pass against fvcore")
+    run.add_argument(
+        "--counter", metavar="C", help="auto | native | dispatch: which counter of operators (default: auto)"
+    )
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 
@@ -98,6 +102,17 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+
+
+def _add_build(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    build = verbs.add_parser(
+        "build",
+        allow_abbrev=False,
+        help="build the native counter for the installed torch, before the first run would",
+        description="Builds the native counter for the installed versions of torch and Python into the user's cache."
+        " The first audited run does the same; without a compiler it counts with the portable counter instead.",
+    )
+    build.add_argument("--limit", type=float, metavar="S", help="give up after this many seconds (default: 240)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
             "purpose": options.purpose,
             "strict": "true" if options.strict else None,
             "second_opinion": "false" if options.no_second_opinion else None,
+            "counter": options.counter,
         }
     )
     if not settings.model:

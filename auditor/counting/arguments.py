@@ -28,7 +28,7 @@ def is_marker(op: str) -> bool:
 def noted_name(op: str) -> str:
     """The name that an operator is noted under: an in-place form without a price of its own counts as the plain one.
 
-    Torch chooses between the two by who is watching: autograd adds gradients up in place, but not under a dispatch mode.
+    Torch chooses between the two by who watches: autograd adds gradients up in place, but not under a dispatch mode.
     """
     formula = TABLE.find(op)
     packet, dot, overload = op.partition(".")
@@ -49,8 +49,8 @@ def dtype_name(dtype: torch.dtype) -> str:
 class Schema:
     """An operator's arguments as the counter needs them: names, defaults, and which may be a number of any value.
 
-    ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family; ``unpriced``:
-    there is no formula for it, so that what it runs inside is worth noting.
+    ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family;
+    ``unpriced``: there is no formula for it, so that what it runs inside is worth noting.
     """
 
     __slots__ = ("_defaults", "_names", "_numbers", "free", "matrix", "op", "unpriced")
@@ -127,7 +127,7 @@ def _storage(tensor: torch.Tensor, size: Callable[[Any], int] = int) -> tuple[tu
     try:
         if tensor.is_nested:
             nested = tensor.layout is torch.strided
-            return (), "nested" if nested else "jagged", int((tensor if nested else tensor._values).numel())  # noqa: SLF001
+            return (), "nested" if nested else "jagged", int((tensor if nested else tensor._values).numel())  # type: ignore[union-attr]  # noqa: SLF001
         sizes = tuple(map(size, tensor.shape))
         if tensor.layout in _DENSE:
             return sizes, "", 0

@@ -26,7 +26,7 @@ from auditor.counting.patching import Patch, Patches
 from auditor.tally import Signature
 
 if TYPE_CHECKING:
-    from auditor.counting.phases import PhaseTracker
+    from auditor.counting.phases import Phases
 
 _NAME = "auditor_description"
 _UNDESCRIBED_GRAPH = Signature(f"{UNKNOWN}undescribed_graph", "[]")
@@ -38,7 +38,9 @@ _SEEN_BACKENDS = ("inductor", "eager", "aot_eager", "pre_dispatch_eager")
 class CompiledCounter(Protocol):
     """What a counter does for compiled code."""
 
-    phases: PhaseTracker
+    @property
+    def phases(self) -> Phases:
+        """Which phase the training is in."""
 
     def hidden(self) -> AbstractContextManager[None]:
         """Operators of this thread are executed and not noted inside."""

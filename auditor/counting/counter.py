@@ -4,37 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from typing import Protocol
 
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.native import NativeCounter
+from auditor.counting.phases import Phases
 from auditor.errors import NativeUnavailable
-from auditor.tally import Phase, Purpose, Signature, Tally
+from auditor.tally import CounterKind, Phase, Purpose, Signature, Tally
 
-
-class CounterKind(StrEnum):
-    """Which counter is wanted."""
-
-    AUTO = "auto"  # the native one; where it cannot be had, the portable one
-    NATIVE = "native"  # in C++, on every thread; needs a compiler once
-    DISPATCH = "dispatch"  # in Python, everywhere
-
-
-class Phases(Protocol):
-    """What is told of the training's course, and says which phase it is in."""
-
-    def current(self) -> Phase:
-        """The phase of an operator that runs now on this thread."""
-
-    def end_update(self) -> None:
-        """From now on, work without gradients is inference until another backward pass has run."""
-
-    def enter_optimizer(self) -> None:
-        """An optimizer's step begins on this thread."""
-
-    def leave_optimizer(self) -> None:
-        """The optimizer's step has ended, and with it the update."""
+# What was counted between two moments, under the purpose of the time; the tally is worked out when it is called.
+Cut = Callable[[], Tally]
 
 
 class Counter(Protocol):
@@ -62,8 +41,8 @@ class Counter(Protocol):
     def take(self) -> Tally:
         """What was counted since the last time."""
 
-    def cut(self) -> Callable[[], Tally]:
-        """What was counted since the last time; the tally is worked out when it is called, on any thread."""
+    def cut(self) -> Cut | None:
+        """What was counted since the last time, to be worked out on any thread; None where there is nothing."""
 
     def peek(self) -> Tally:
         """What this thread has counted; it stays to be taken."""

@@ -2,7 +2,7 @@
 
 That graph comes after autograd, decomposition and partitioning, and before anything is fused: every operator that
 generated code computes still stands in it by name. Two things that were done to matrix products on the way are undone
-here, so that they count as eager's do: products that were decomposed into elementwise work (`auditor.counting.decomposed`
+here, so that they count as eager's do: products decomposed into elementwise work (`auditor.counting.decomposed`
 marks them) and operands that were padded for faster kernels.
 """
 

@@ -33,7 +33,7 @@ from auditor.tally import Entry, Phase, Purpose, Signature, Tally
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd  # noqa: SLF001
 _BACKENDS = torch._C._dispatch_get_backend_keyset_from_autograd(torch._C.DispatchKey.AutogradCPU)  # noqa: SLF001
-_BELOW = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python)  # type: ignore[attr-defined]  # noqa: SLF001
+_BELOW = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python)  # noqa: SLF001
 _has_backend_kernel = torch._C._dispatch_has_kernel_for_any_dispatch_key  # noqa: SLF001
 _EXPLICIT = torch._C.DispatchKey.CompositeExplicitAutograd  # noqa: SLF001
 _NO_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.Undefined)  # noqa: SLF001
@@ -159,10 +159,10 @@ class DispatchCounter:
                 self._cells.remove(cell)
         return Tally(calls)
 
-    def cut(self) -> Callable[[], Tally]:
-        """What `take` gives, behind a call."""
+    def cut(self) -> Callable[[], Tally] | None:
+        """What `take` gives, behind a call; None where it is nothing."""
         tally = self.take()
-        return lambda: tally
+        return (lambda: tally) if tally else None
 
     def peek(self) -> Tally:
         """What this thread has counted and nobody has taken yet; it stays to be taken."""

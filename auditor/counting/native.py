@@ -165,25 +165,24 @@ def _decode(words: bytes, dtypes: list[str]) -> list[Argument]:
 
 def _argument(word: int, values: Iterator[int], dtypes: list[str]) -> Argument:
     tag, payload = _Tag(word & (1 << _TAG_BITS) - 1), word >> _TAG_BITS
-    match tag:
-        case _Tag.NONE:
-            return None
-        case _Tag.NUMBER:
-            return NUMBER
-        case _Tag.BOOL:
-            return bool(payload)
-        case _Tag.INT:
-            return next(values)
-        case _Tag.STRING:
-            packed = b"".join(struct.pack("q", next(values)) for _ in range(-(-payload // 8)))
-            return packed[:payload].decode(errors="replace")
-        case _Tag.LIST:
-            return tuple(_argument(next(values), values, dtypes) for _ in range(payload))
-        case _Tag.TENSOR:
-            dtype = dtypes[payload & (1 << _DTYPE_BITS) - 1]
-            layout = _LAYOUTS[payload >> _DTYPE_BITS & (1 << _STORAGE_BITS) - 1]
-            sizes = [next(values) for _ in range(payload >> _DTYPE_BITS + _STORAGE_BITS)]
-            return Shape(sizes, dtype, layout, next(values) if layout else 0)
+    if tag is _Tag.TENSOR:
+        return _tensor(payload, values, dtypes)
+    if tag is _Tag.LIST:
+        return tuple(_argument(next(values), values, dtypes) for _ in range(payload))
+    if tag is _Tag.STRING:
+        packed = b"".join(struct.pack("q", next(values)) for _ in range(-(-payload // 8)))
+        return packed[:payload].decode(errors="replace")
+    if tag is _Tag.INT:
+        return next(values)
+    plain: dict[_Tag, Argument] = {_Tag.NONE: None, _Tag.NUMBER: NUMBER, _Tag.BOOL: bool(payload)}
+    return plain[tag]
+
+
+def _tensor(payload: int, values: Iterator[int], dtypes: list[str]) -> Shape:
+    dtype = dtypes[payload & (1 << _DTYPE_BITS) - 1]
+    layout = _LAYOUTS[payload >> _DTYPE_BITS & (1 << _STORAGE_BITS) - 1]
+    sizes = [next(values) for _ in range(payload >> _DTYPE_BITS + _STORAGE_BITS)]
+    return Shape(sizes, dtype, layout, next(values) if layout else 0)
 
 
 class _NativePhases:
@@ -290,8 +289,8 @@ class NativeCounter:
         if due:
             self._core.library.set_due()
 
-    def cut(self) -> Callable[[], Tally]:
-        """What was counted since the last time, under the purpose that was set meanwhile; the tally is made when called."""
+    def cut(self) -> Callable[[], Tally] | None:
+        """What was counted since the last time, under the purpose that was set meanwhile; None where it is nothing."""
         if self._attached:
             self._core.drain()
         rows, self.received = self.received, []
@@ -299,11 +298,12 @@ class NativeCounter:
             noted, self._noted = self._noted, {}
         purpose = self.purpose
         self._raise()
-        return lambda: self._tally(rows, noted, purpose)
+        return (lambda: self._tally(rows, noted, purpose)) if rows or noted else None
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads."""
-        return self.cut()()
+        cut = self.cut()
+        return cut() if cut is not None else Tally({})
 
     def peek(self) -> Tally:
         """All that this thread has counted so far, taken or not; it stays to be taken."""

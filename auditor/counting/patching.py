@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Patch(NamedTuple):
-    """``wrap`` is given what stands at ``path`` (``Class.method``, ``function``) of a module, and returns what shall."""
+    """``wrap`` is given what stands at ``path`` (``Class.method``, ``function``) of a module; it returns what shall."""
 
     module: str
     path: str
@@ -67,7 +67,7 @@ class _ImportWatcher(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,
+        path: Sequence[str] | None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002 - the protocol's
     ) -> ModuleSpec | None:
         if fullname not in self._names:

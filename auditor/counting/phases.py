@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -26,6 +26,26 @@ _current_node = torch._C._current_autograd_node  # noqa: SLF001
 _saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001
 _grad_enabled = torch.is_grad_enabled
 _NO_TASK = -1
+
+
+class Phases(Protocol):
+    """What is told of the training's course, and says which phase it is in."""
+
+    def current(self) -> Phase:
+        """The phase of an operator that runs now on this thread."""
+
+    @property
+    def updating(self) -> bool:
+        """Whether work without gradients is taken to belong to the update of the parameters."""
+
+    def end_update(self) -> None:
+        """From now on, work without gradients is inference until another backward pass has run."""
+
+    def enter_optimizer(self) -> None:
+        """An optimizer's step begins on this thread."""
+
+    def leave_optimizer(self) -> None:
+        """The optimizer's step has ended, and with it the update."""
 
 
 class _ThreadState(threading.local):

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from auditor.counting import compiled
-from auditor.counting.dispatch import DispatchCounter
+from auditor.counting.counter import Counter, open_counter
 from auditor.counting.steps import StepClock
 from auditor.formulas import Pricer
 from auditor.operations import Operations
-from auditor.tally import Purpose, Tally, merge
+from auditor.tally import CounterKind, Purpose, Tally, merge
 
 
 class Counted:
     """What a block has executed so far; it can be asked inside the block and after it."""
 
-    def __init__(self, counter: DispatchCounter, clock: StepClock) -> None:
+    def __init__(self, counter: Counter, clock: StepClock) -> None:
         self._counter = counter
         self._clock = clock
         self._pricer = Pricer()
@@ -50,8 +50,10 @@ class Counted:
 
 
 @contextmanager
-def count(purpose: Purpose = Purpose.PRE_TRAINING) -> Iterator[Counted]:
-    """Count every operator that runs inside the block, on this thread and on threads begun in it.
+def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = CounterKind.AUTO) -> Iterator[Counted]:
+    """Count every operator that runs inside the block.
+
+    The native counter sees every thread; the portable one (``dispatch``) this one and those begun inside.
 
     ::
 
@@ -59,14 +61,14 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING) -> Iterator[Counted]:
             model(batch).backward()
         counted.operations.total
     """
-    counter = DispatchCounter(purpose=purpose)
-    clock = StepClock(counter.phases)
-    counter.attach()
-    compiled.attach(counter)
+    opened = open_counter(CounterKind(counter), purpose=purpose)
+    clock = StepClock(opened.phases)
+    opened.attach()
+    compiled.attach(opened)
     clock.attach()
     try:
-        yield Counted(counter, clock)
+        yield Counted(opened, clock)
     finally:
         clock.detach()
-        compiled.detach(counter)
-        counter.detach()
+        compiled.detach(opened)
+        opened.detach()

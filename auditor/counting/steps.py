@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from auditor.counting.phases import PhaseTracker
+from auditor.counting.phases import Phases
 
 
 class StepClock:
@@ -20,7 +20,7 @@ class StepClock:
     gone by then it begins a new one. After the first call of `mark` (a loop without an optimizer), only `mark` counts.
     """
 
-    def __init__(self, phases: PhaseTracker, on_step: Callable[[], None] | None = None) -> None:
+    def __init__(self, phases: Phases, on_step: Callable[[], None] | None = None) -> None:
         self.steps = 0
         self._phases = phases
         self._on_step = on_step
