@@ -378,8 +378,8 @@ bool is_number(const c10::Argument& argument) {
 
 // ---- The wrapper -------------------------------------------------------------------------------------------------------
 
-void attend() {
-  const uint32_t what = attention.exchange(0);
+void attend(uint32_t wanted) {
+  const uint32_t what = attention.fetch_and(~wanted) & wanted;
   if (what == 0 || on_attention == nullptr || !Py_IsInitialized()) {
     return;
   }
@@ -395,9 +395,9 @@ void attend() {
   PyGILState_Release(state);
 }
 
-void attend_if_asked() {
-  if (C10_UNLIKELY(attention.load(std::memory_order_relaxed) != 0)) {
-    attend();
+void attend_if_asked(uint32_t wanted) {
+  if (C10_UNLIKELY((attention.load(std::memory_order_relaxed) & wanted) != 0)) {
+    attend(wanted);
   }
 }
 
@@ -429,7 +429,7 @@ class Wrapper final : public c10::OperatorKernel {
         const Hidden inside(thread);
         kernel_.callBoxed(handle, keys, stack);
       }
-      attend_if_asked();
+      attend_if_asked(LATE); // nothing was noted, so nothing is due
     } else if (role == OPEN) {
       // Its inner operators may be noted meanwhile: the words are its own.
       Words words;
@@ -479,7 +479,7 @@ class Wrapper final : public c10::OperatorKernel {
     } catch (...) {
       attention.fetch_or(FAILED);
     }
-    attend_if_asked();
+    attend_if_asked(DUE | LATE | FAILED);
   }
 
   const Operator* op_;

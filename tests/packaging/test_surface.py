@@ -24,6 +24,7 @@ ERRORS = {
     "ResourceError": ("AuditorError", 1),
     "FormulaError": ("AuditorError", 1),
     "CountingError": ("AuditorError", 1),
+    "NativeUnavailable": ("CountingError", 1),
     "HardwareError": ("AuditorError", 1),
     "LedgerError": ("AuditorError", 1),
     "LedgerUnwritable": ("LedgerError", 1),
