@@ -20,13 +20,14 @@ linalg           textbook leading terms; iterative methods have no price
 quantization     scale, shift, round, clamp
 transformer      fused blocks as the operators they stand for
 traced           what stands only in traced graphs, as the operators it is part of
+sparse           what a tensor stores, where it does not store every element
+prims            the primitives of compilers as the operators they make up
 moving           data moved, named, allocated, sent: nothing is computed
 ===============  ===================================================================================
 
 The four matrix families (matmul, attention, convolution, recurrent) hold products only, so that they can be
 compared with other counters to the last operation; what a kernel does besides stands *beside*, in its own
-family. An operator that is only made of others has no formula: it is counted by its parts. Sparse tensors
-have none either: their shapes do not tell how many elements they hold.
+family. An operator that is only made of others has no formula: it is counted by its parts.
 """
 
 from auditor.formulas import (  # noqa: F401 - each registers its operators
@@ -42,11 +43,13 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     optimizer,
     pointwise,
     pooling,
+    prims,
     quantization,
     random,
     recurrent,
     reduction,
     traced,
+    sparse,
     transformer,
 )
 from auditor.formulas.pricing import Price, Pricer

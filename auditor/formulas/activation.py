@@ -27,6 +27,7 @@ GELU_BACKWARD_OPS = {
 }
 GATED_OPS = 5  # sigmoid 4, product
 GATED_BACKWARD_OPS = 9  # sigmoid 4, left gradient 1, right gradient 4
+GATED_TANGENT_OPS = 9  # sigmoid 4, three products, difference, sum
 
 # operators, without ``aten::``; how many operations; how many tensor operands come first
 UNARY: dict[str, int] = {
@@ -100,3 +101,8 @@ def glu(x: Shape, *_: Argument) -> int:
 @formula("aten::glu_backward", source="sigmoid and both gradients per element of the result")
 def glu_backward(grad: Shape, *_: Argument) -> int:
     return GATED_BACKWARD_OPS * grad.numel
+
+
+@formula("aten::glu_jvp", source="sigmoid, three products, difference and sum per element of the result")
+def glu_jvp(gated: Shape, *_: Argument) -> int:
+    return GATED_TANGENT_OPS * gated.numel

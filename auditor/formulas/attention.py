@@ -24,8 +24,12 @@ knows no price for the CPU's kernel, and reads ``_flash_attention_forward`` and
 The softmax stands beside, in the normalisations: per score 6 operations forward (scale, maximum, difference,
 exponential, sum, quotient), 5 backward, 3 repeated, and one for a bias. Where the mathematical path is taken
 instead of a kernel, nothing of this is used: torch runs it as ``bmm`` and softmax, counted as such. Dropout
-inside a kernel is not counted. Packed sequences of several lengths, and tensors of lengths, have no price:
-lengths are not in the shapes.
+inside a kernel is not counted.
+
+Packed sequences (``[T,H,D]``, with a tensor of where each begins) have a price where their number times the
+longest is T, for queries and for keys: then all are equally long, whatever that tensor holds. Otherwise, and
+where only some positions are used (``seqused_k``, ``seqlen_k``, a paged cache), the lengths are values of a
+tensor on the device, which is not looked at, and there is no price.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SOFTMAX_OPS, _SOFTMAX_BACKWARD_OPS, _SOFTMAX_REPEATED_OPS = 6, 5, 3
+_BATCHED = 4  # dimensions of a tensor that is not packed
 _TOP_LEFT, _BOTTOM_RIGHT = 1, 2  # CustomMaskType of the memory-efficient kernels
 
 
@@ -142,9 +147,38 @@ def _positions_first(query: Shape, key: Shape, value: Shape, masked: int, bias: 
     )
 
 
-def _refuse_packed(*lengths: Argument) -> None:
+def _refuse_used(*lengths: Argument) -> None:
+    """Tensors that say how much of each sequence is used, or where it lies."""
     if any(isinstance(part, Shape) for part in lengths):
+        raise FormulaError("packed sequences: how much of them is used is a value of a tensor, not a size")
+
+
+def _are_packed(offsets: Argument) -> bool:
+    return isinstance(offsets, Shape) and offsets.numel > 0
+
+
+def _unpacked(x: Shape, offsets: Argument, longest: Argument) -> Shape:
+    """``[B,S,H,D]`` out of ``[T,H,D]`` or ``[1,T,H,D]`` for B sequences, if all are as long as the longest, S.
+
+    ``offsets``: where each sequence begins and the last ends; a tensor that is not packed stays as it is.
+    """
+    if not _are_packed(offsets) and len(x) == _BATCHED:
+        return x
+    number = offsets.numel - 1 if isinstance(offsets, Shape) else 0
+    *before, positions, heads, width = x
+    if not isinstance(longest, int) or before not in ([], [1]) or number * longest != positions:
         raise FormulaError("packed sequences: their lengths are values of a tensor, not sizes")
+    return Shape((number, longest, heads, width), x.dtype)
+
+
+def _packed(query: Shape, key: Shape, value: Shape, *lengths: Argument) -> tuple[Shape, Shape, Shape]:
+    """All three as ``[B,S,H,D]``; ``lengths``: offsets of queries and of keys, the longest of each."""
+    offsets, key_offsets, longest, longest_key = lengths
+    return (
+        _unpacked(query, offsets, longest),
+        _unpacked(key, key_offsets, longest_key),
+        _unpacked(value, key_offsets, longest_key),
+    )
 
 
 def _flash_cpu(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
@@ -185,22 +219,51 @@ def _overrideable_backward(_grad: Shape, query: Shape, key: Shape, value: Shape,
     return _heads_first(query, key, value, causal=rest[9], bias=rest[0])
 
 
+def _cudnn(query: Shape, key: Shape, value: Shape, *lengths: Argument, causal: Argument, bias: Argument) -> Attention:
+    """Heads before positions, or packed."""
+    if not _are_packed(lengths[0]):
+        return _heads_first(query, key, value, causal=causal, bias=bias)
+    if len(query) == _BATCHED:
+        raise FormulaError("packed sequences with heads before positions: not a layout that cuDNN takes")
+    query, key, value = _packed(query, key, value, *lengths)
+    masked = masked_scores(query[1], key[1], None, 0) if causal is True else 0
+    return _positions_first(query, key, value, masked, bias)
+
+
 def _cudnn_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
-    _refuse_packed(rest[0], rest[1])
-    return _heads_first(query, key, value, causal=rest[6], bias=bias)
+    return _cudnn(query, key, value, *rest[:4], causal=rest[6], bias=bias)
 
 
 def _cudnn_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    if len(query) != 4:
-        _refuse_packed(rest[5], rest[6])
-    return _heads_first(query, key, value, causal=rest[10], bias=rest[4])
+    return _cudnn(query, key, value, *rest[5:9], causal=rest[10], bias=rest[4])
 
 
 def _flash_direct(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     """Windows are ``None`` or negative where open; FlashAttention aligns its masks at the bottom right."""
-    _refuse_packed(*rest[:2], *rest[10:])
-    left, right = _windows(rest[8:])
-    return _flash_windows(query, key, value, rest[5], left, right)
+    _refuse_used(rest[10], *rest[12:13])
+    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[5], rest[8:10], bias=rest[11])
+
+
+def _varlen(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    """Torch's own operator around the kernels for packed sequences."""
+    _refuse_used(*rest[8:10])
+    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[4], rest[6])
+
+
+def _varlen_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _varlen(query, key, value, *rest)
+
+
+def _varlen_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _flash_windows(*_packed(query, key, value, *rest[2:6]), rest[6], rest[9])
+
+
+def _triton(query: Shape, key: Shape, value: Shape, *_: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=False)
+
+
+def _mps(query: Shape, key: Shape, value: Shape, mask: Argument, *rest: Argument) -> Attention:
+    return _heads_first(query, key, value, causal=rest[1], bias=mask)
 
 
 def _flash_direct_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
@@ -208,42 +271,37 @@ def _flash_direct_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, 
 
 
 def _flash_direct_quantized(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    _refuse_packed(*rest[:2], *rest[13:14])
-    left, right = _windows(rest[11:])
-    return _flash_windows(query, key, value, rest[5], left, right)
+    _refuse_used(rest[13])
+    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[5], rest[11:13], bias=rest[14])
 
 
 def _flash_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    if len(query) != 4:
-        _refuse_packed(rest[2], rest[3])
-    left, right = _windows(rest[11:])
-    return _flash_windows(query, key, value, rest[7], left, right)
-
-
-def _windows(arguments: tuple[Argument, ...]) -> tuple[int | None, int | None]:
-    left, right = (side if isinstance(side, int) and side >= 0 else None for side in arguments[:2])
-    return left, right
+    if len(query) != _BATCHED:
+        query, key, value = _packed(query, key, value, *rest[2:6])
+    return _flash_windows(query, key, value, rest[7], rest[11:13])
 
 
 def _flash_windows(
-    query: Shape, key: Shape, value: Shape, causal: Argument, left: int | None, right: int | None
+    query: Shape, key: Shape, value: Shape, causal: Argument, window: Argument, bias: Argument = None
 ) -> Attention:
+    sides = window if isinstance(window, tuple) else (None, None)
+    left, right = (side if isinstance(side, int) and side >= 0 else None for side in sides)
     queries, keys = query[1], key[1]
     after = 0 if causal is True else right
     closed = left is not None or after is not None
     masked = masked_scores(queries, keys, left, after, keys - queries) if closed else 0
-    return _positions_first(query, key, value, masked)
+    return _positions_first(query, key, value, masked, bias)
 
 
 def _efficient_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
-    _refuse_packed(rest[0], rest[1], rest[8])
+    _refuse_used(rest[8])
+    query, key, value = _packed(query, key, value, *rest[:4])
     return _positions_first(query, key, value, _custom_mask(query, key, rest[5], rest[9]), bias)
 
 
 def _efficient_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    bias, _out, packed_queries, packed_keys = rest[:4]
-    _refuse_packed(packed_queries, packed_keys)
-    return _positions_first(query, key, value, _custom_mask(query, key, rest[10], rest[14]), bias)
+    query, key, value = _packed(query, key, value, *rest[2:6])
+    return _positions_first(query, key, value, _custom_mask(query, key, rest[10], rest[14]), rest[0])
 
 
 def _custom_mask(query: Shape, key: Shape, kind: Argument, window: Argument) -> int:
@@ -266,6 +324,10 @@ _FORWARD: dict[str, Callable[..., Attention]] = {
     "aten::_flash_attention_forward_no_dropout_inplace": _flash_direct_in_place,
     "aten::_flash_attention_forward.quantized": _flash_direct_quantized,
     "aten::_efficient_attention_forward": _efficient_direct,
+    "torch_attn::_varlen_attn": _varlen,
+    "torch_attn::_varlen_attn_out": _varlen_in_place,
+    "aten::_triton_scaled_dot_attention": _triton,
+    "aten::_scaled_dot_product_attention_math_for_mps": _mps,
 }
 _BACKWARD: dict[str, Callable[..., Attention]] = {
     "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _flash_cpu_backward,
@@ -276,6 +338,7 @@ _BACKWARD: dict[str, Callable[..., Attention]] = {
     "aten::_cudnn_attention_backward": _cudnn_direct_backward,
     "aten::_flash_attention_backward": _flash_direct_backward,
     "aten::_efficient_attention_backward": _efficient_direct_backward,
+    "torch_attn::_varlen_attn_backward": _varlen_backward,
 }
 
 

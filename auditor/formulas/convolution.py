@@ -94,9 +94,9 @@ def convolution_backward_overrideable(
     return _gradients(grad, x, weight, mask, transposed=transposed)
 
 
-def _gradients(grad: Shape, x: Shape, weight: Shape, mask: tuple[bool, ...], *, transposed: bool) -> int:
+def _gradients(grad: Shape, x: Shape, weight: Shape, mask: tuple[Argument, ...], *, transposed: bool) -> int:
     positions = prod((x if transposed else grad)[2:])
-    return _products(x[0], positions, weight) * sum(mask[:2])
+    return _products(x[0], positions, weight) * sum(wanted is True for wanted in mask[:2])
 
 
 @beside(
@@ -120,7 +120,9 @@ def cudnn_convolution(
     "aten::mkldnn_convolution",
     "aten::miopen_convolution",
     "aten::miopen_depthwise_convolution",
-    source="as convolution, with a bias, padding before stride",
+    "aten::_mps_convolution",
+    "mkldnn::_convolution_pointwise",
+    source="as convolution, with a bias, padding before stride; what is fused to it is not counted",
 )
 def mkldnn_convolution(
     x: Shape,
@@ -198,6 +200,8 @@ def fused_add_relu(_x: Shape, _weight: Shape, z: Shape, *_: Argument) -> int:
     "aten::miopen_convolution_transpose",
     source="one pair per input position",
 )
+@formula("aten::_mps_convolution_transpose", source="one pair per input position")
+@formula("mkldnn::_convolution_transpose_pointwise", source="one pair per input position")
 @formula("aten::slow_conv_transpose2d", "aten::slow_conv_transpose3d", source="one pair per input position")
 def convolution_transpose(x: Shape, weight: Shape, *_: Argument) -> int:
     return _products(x[0], prod(x[2:]), weight)
@@ -246,3 +250,40 @@ def nnpack_convolution(
 def conv_tbc(x: Shape, weight: Shape, _bias: Shape, pad: int = 0, *_: Argument) -> int:
     steps, batch, _channels = x
     return _products(batch, steps + 2 * pad - weight[0] + 1, weight)
+
+
+@formula("mkldnn::_convolution_pointwise.binary", source="as convolution; the other tensor is the fused operand")
+def binary_convolution(x: Shape, _other: Shape, weight: Shape, *rest: Argument) -> int:
+    return mkldnn_convolution(x, weight, None, *rest[1:4])
+
+
+@formula("mkldnn::_convolution_pointwise_.binary", source="as convolution; the first tensor is the fused operand")
+def binary_convolution_in_place(_other: Shape, x: Shape, weight: Shape, *rest: Argument) -> int:
+    return mkldnn_convolution(x, weight, None, *rest[1:4])
+
+
+@formula("onednn::qconv_pointwise", "onednn::qconv1d_pointwise", source="int8, as convolution, stride before padding")
+@formula("onednn::qconv2d_pointwise", "onednn::qconv3d_pointwise", source="int8, as convolution, stride before padding")
+def int8_convolution(x: Shape, _scale: Argument, _zero: Argument, weight: Shape, *rest: Argument) -> int:
+    """After the weight: its scale and zero point, the accumulator of a binary form, the bias; then the settings."""
+    settings = [part for part in rest if isinstance(part, tuple) and not isinstance(part, Shape)]
+    stride, padding, dilation = settings[:3]
+    return cudnn_convolution(x, weight, padding, stride, dilation)
+
+
+@formula("aten::mps_convolution_backward", source="the forward's products once for each of input and weight")
+def mps_convolution_backward(x: Shape, grad: Shape, weight: Shape, *rest: Argument) -> int:
+    mask = rest[4]
+    return _gradients(grad, x, weight, mask if isinstance(mask, tuple) else (True, True), transposed=False)
+
+
+@beside("aten::mps_convolution_backward", family=Family.REDUCTION, source="the bias gradient adds up the result's")
+def mps_bias_gradient(_x: Shape, grad: Shape, *rest: Argument) -> int:
+    mask = rest[5]
+    return grad.numel if isinstance(mask, tuple) and mask[2] else 0
+
+
+@formula("aten::mps_convolution_transpose_backward", source="the forward's products once for each of input and weight")
+def mps_convolution_transpose_backward(x: Shape, grad: Shape, weight: Shape, *rest: Argument) -> int:
+    mask = rest[5]
+    return _gradients(grad, x, weight, mask if isinstance(mask, tuple) else (True, True), transposed=True)

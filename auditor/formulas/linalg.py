@@ -10,7 +10,8 @@ Fourier             ``5 N log2 N``           half of it for real data
 ==================  =======================  ==============================
 
 Divisions are rounded up, and so is the logarithm. What iterates until it converges (eigenvalues, singular
-values, least squares, the matrix exponential) has no count that its sizes tell, and therefore no formula.
+values) or decides by the values (the matrix exponential, least squares other than by QR) has no count that its
+sizes tell, and therefore no formula.
 Sources: Golub and Van Loan, Matrix Computations, for the factorisations; Cooley and Tukey 1965 for the
 transform.
 """
@@ -21,6 +22,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from auditor.errors import FormulaError
 from auditor.formulas import registry
 from auditor.formulas.sizes import ceil_log2, multiply_adds
 from auditor.operations import Family
@@ -105,6 +107,16 @@ def householder_product(a: Shape, *_: Argument) -> int:
 @formula("aten::ormqr", source="a reflection is 4 operations per element it touches")
 def ormqr(a: Shape, _tau: Shape, c: Shape, *_: Argument) -> int:
     return 4 * a[-1] * c.numel
+
+
+@formula("aten::linalg_lstsq", source="by QR: its factorisation, 4 m n per column to apply Q, n^2 to solve")
+def lstsq(a: Shape, b: Shape, _cutoff: Argument, driver: Argument, *_: Argument) -> int:
+    """Only the driver that works by QR has a count; the others iterate, or decide by rank."""
+    if driver != "gels":
+        raise FormulaError(f"least squares by {driver or 'the default driver'}: what it does depends on the rank")
+    rows, columns = max(a[-2:]), min(a[-2:])
+    right = b.numel // b[-2] if len(b) == len(a) and b[-2] else 1
+    return geqrf(a) + right * (4 * rows * columns + columns**2)
 
 
 @formula("aten::linalg_cross", source="6 products and 3 differences per vector")

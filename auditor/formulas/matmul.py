@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
 
 from auditor.formulas import registry
 from auditor.formulas.sizes import broadcast, multiply_adds
 from auditor.operations import Family
-
-if TYPE_CHECKING:
-    from auditor.tally import Argument, Shape
+from auditor.tally import Argument, Shape
 
 formula = partial(registry.formula, family=Family.MATMUL)
+
+_BLOCKED = 4  # dimensions of an int4 matrix packed for tensor cores: blocks of eight columns first
 
 
 @formula("aten::mm", "aten::_int_mm", source="[M,K] x [K,N]")
@@ -67,7 +66,7 @@ def addr(_sum: Shape, a: Shape, b: Shape, *_: Argument) -> int:
     return multiply_adds(a.numel * b.numel, a)
 
 
-@formula("aten::_foreach_mm", source="each [M,K] x [K,N] of two lists")
+@formula("aten::_foreach_mm", "_native::_foreach_mm_native_0", source="each [M,K] x [K,N] of two lists")
 def foreach_mm(firsts: tuple[Shape, ...], seconds: tuple[Shape, ...], *_: Argument) -> int:
     return sum(mm(a, b) for a, b in zip(firsts, seconds, strict=True))
 
@@ -122,7 +121,15 @@ def weight_int8pack_mm(a: Shape, packed: Shape, *_: Argument) -> int:
 
 @formula("aten::_weight_int4pack_mm", source="[M,K] x packed int4 [N/8,..]: eight columns to a block")
 def weight_int4pack_mm(a: Shape, packed: Shape, *_: Argument) -> int:
-    return multiply_adds(a.numel * packed[0] * 8, a)
+    """Of two dimensions, as on Intel's GPUs, the packed matrix has one row for each column."""
+    return multiply_adds(a.numel * packed[0] * (8 if len(packed) == _BLOCKED else 1), a)
+
+
+@formula("aten::_weight_int4pack_mm_with_scales_and_zeros", source="[M,K] x packed int4 [N,K/8]")
+@formula("aten::_mixed_dtypes_linear", source="[..,K] x packed [K,..] with one scale for each output")
+def mixed_linear(a: Shape, packed: Shape, scale: Argument, *_: Argument) -> int:
+    outputs = scale.numel if isinstance(scale, Shape) else packed[0]
+    return multiply_adds(a.numel * outputs, a)
 
 
 @formula("aten::_weight_int4pack_mm_for_cpu", source="[M,K] x packed int4 [N,K/2]")
@@ -133,6 +140,36 @@ def weight_int4pack_mm_for_cpu(a: Shape, packed: Shape, *_: Argument) -> int:
 @formula("aten::_dyn_quant_matmul_4bit", source="[..,K] x packed int4 of K inputs and N outputs")
 def dyn_quant_matmul(a: Shape, _packed: Shape, _block: int, _inputs: int, outputs: int, *_: Argument) -> int:
     return multiply_adds(a.numel * outputs, a)
+
+
+@formula("mkldnn::_linear_pointwise", "mkl::_mkl_linear", source="[..,K] x [N,K]")
+@formula("onednn::linear_dynamic_fp16", "onednn::linear_relu_dynamic_fp16", source="[..,K] x [N,K]")
+def packed_linear(a: Shape, weight: Shape, *_: Argument) -> int:
+    """Every row meets every element of the weight, either way round, reordered or not."""
+    return multiply_adds(a.numel // a[-1] * weight.numel, a) if a[-1] else 0
+
+
+@formula("mkldnn::_linear_pointwise.binary", source="[..,K] x [N,K]; the other tensor is the fused operand")
+def packed_linear_binary(a: Shape, _other: Shape, weight: Shape, *_: Argument) -> int:
+    return packed_linear(a, weight)
+
+
+@formula("onednn::qlinear_pointwise", source="int8 [..,K] x [K,N]; scales and what is fused are not counted")
+def packed_linear_int8(a: Shape, _scale: Argument, _zero: Argument, weight: Shape, *_: Argument) -> int:
+    return packed_linear(a, weight)
+
+
+@formula("inductor::_mm_plus_mm", source="[M,K] x [K,N], twice; the sum is the last addition")
+def mm_plus_mm(a: Shape, b: Shape, c: Shape, d: Shape, *_: Argument) -> int:
+    return mm(a, b) + mm(c, d)
+
+
+@formula("symm_mem::_async_input_mm", source="[M,K] x [K,N]")
+@formula(
+    "symm_mem::fused_matmul_reduce_scatter", "symm_mem::fused_scaled_matmul_reduce_scatter", source="[..,K] x [K,N]"
+)
+def product_of_shards(a: Shape, b: Shape, *_: Argument) -> int:
+    return multiply_adds(a.numel * b[-1], a)
 
 
 @formula("aten::_trilinear", source="two multiplications, one addition at every point (nn.Bilinear)")

@@ -16,7 +16,8 @@ _VIEWS = """
     expand_as lift lift_fresh lift_fresh_copy mT mH numpy_T _fw_primal _make_dual narrow indices values
     ccol_indices col_indices crow_indices row_indices _indices _values _nested_view_from_buffer
     _nested_view_from_jagged _nested_get_values _nested_get_offsets _nested_get_lengths _nested_get_ragged_idx
-    _nested_get_min_seqlen _nested_get_max_seqlen _nested_get_jagged_dummy
+    _nested_get_values_copy _nested_view_from_buffer_copy
+    _nested_view_from_jagged_copy _nested_get_min_seqlen _nested_get_max_seqlen _nested_get_jagged_dummy
     _test_autograd_multiple_dispatch_view set set_ swapaxes swapdims movedim flatten unflatten ravel chunk
     tensor_split hsplit vsplit dsplit adjoint matrix_H reshape view_as_complex_copy _mkldnn_transpose
 """
@@ -37,7 +38,8 @@ _MOVES = """
     _upsample_nearest_exact3d nonzero nonzero_static to_mkldnn _mkldnn_reshape mkldnn_reorder_conv2d_weight
     mkldnn_reorder_conv3d_weight _convert_weight_to_int4pack _convert_weight_to_int4pack_for_cpu
     _dyn_quant_pack_4bit_weight _cudnn_rnn_flatten_weight lu_unpack _nested_tensor_from_tensor_list
-    _foreach_clone _foreach_copy _foreach_zero
+    _foreach_clone _foreach_copy _foreach_zero _nested_from_padded_and_nested_example _nested_tensor_from_mask
+    _nested_sum_backward
 """
 _SPARSE = """
     _coalesced _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo _indices_copy _values_copy
@@ -45,6 +47,8 @@ _SPARSE = """
     row_indices_copy sparse_compressed_tensor sparse_coo_tensor sparse_mask sparse_resize
     sparse_resize_and_clear values_copy _sparse_broadcast_to _sparse_broadcast_to_copy
     _sparse_coo_tensor_with_dims _sparse_coo_tensor_with_dims_and_tensors _sparse_mask_projection _spdiags
+    _sparse_compressed_tensor_with_dims _sparse_sum_backward _cslt_compress _to_sparse_semi_structured
+    _sparse_semi_structured_apply _sparse_semi_structured_apply_dense
     _to_dense _to_sparse _to_sparse_bsc _to_sparse_bsr _to_sparse_csc _to_sparse_csr
 """
 _ALLOCATES = """
@@ -105,7 +109,41 @@ _FUNCTIONAL = """
     all_reduce all_reduce_ all_reduce_coalesced all_reduce_coalesced_ all_gather_into_tensor broadcast
     broadcast_ all_gather_into_tensor_out all_gather_into_tensor_coalesced reduce_scatter_tensor
     reduce_scatter_tensor_out reduce_scatter_tensor_coalesced all_to_all_single wait_tensor isend irecv
+    batch_p2p_ops
 """
+_SYMMETRIC = """
+    _barrier _rendezvous all_to_all_vdev all_to_all_vdev_2d all_to_all_vdev_2d_offset get_remote_tensors memset32_
+    multi_root_tile_reduce multimem_all_gather_out multimem_all_reduce_ multimem_one_shot_all_reduce
+    multimem_one_shot_all_reduce_out multimem_one_shot_reduce_out nccl_get nccl_put nccl_put_signal
+    nccl_put_with_signal nccl_reduce_scatter_offset nccl_wait_for_signal nccl_wait_signal nvshmem_all_to_all
+    nvshmem_broadcast nvshmem_get nvshmem_put nvshmem_put_with_signal nvshmem_wait_for_signal one_shot_all_reduce
+    one_shot_all_reduce_copy one_shot_all_reduce_copy_out one_shot_all_reduce_out reduce_scatter_out
+    stream_write_value32_ tile_reduce two_shot_all_reduce_ two_shot_all_reduce_out _low_contention_all_gather
+    _low_contention_reduce_scatter
+"""
+_REORDERED = """
+    _reorder_convolution_transpose_weight _reorder_convolution_weight _reorder_linear_weight
+    _reorder_mkldnn_rnn_layer_weight _get_mkldnn_serialized_md _nbytes data_ptr
+"""
+_PRIMS = """
+    _make_token _sink_tokens as_strided as_strided_scatter broadcast_in_dim cat clone collapse collapse_view conj
+    convert_element_type copy_strided copy_to device_put empty empty_permuted empty_strided fill full full_like imag
+    inductor_force_stride_order inductor_lookup_seed inductor_rand_eager_offset inductor_rand_eager_offsets
+    inductor_seed inductor_seeds iota item maximum_value minimum_value real reshape resize rev scalar_tensor
+    split_dim squeeze transpose view_of view_of_dtype _low_memory_max_pool_offsets_to_indices
+"""
+_STATIC = """
+    VarTupleUnpack create_owned_ref dict_unpack expand_dims_copy flatten_copy fused_equally_split permute_copy
+    reshape_copy select_tensor to_copy to_maybe_copy_out
+"""
+
+_PACKED = """
+    conv1d_prepack conv2d_prepack conv3d_prepack conv_prepack conv_transpose1d_prepack conv_transpose2d_prepack
+    conv_transpose3d_prepack linear_prepack linear_prepack_fp16 linear_prepack_legacy linear_prepack_fp16_legacy
+    linear_unpack linear_unpack_fp16 make_quantized_cell_params make_quantized_cell_params_dynamic
+    embedding_bag_prepack
+"""
+
 _NETWORK = "data between processes; what the network adds up on the way is seen by no process"
 
 free(*_named("c10d", _C10D), why=_NETWORK)
@@ -116,3 +154,13 @@ free(*_named("fsdp", _SHARDING), why="data moved for sharding")
 free(*_named("inductor", _POOLING), why="memory named anew")
 free(*_named("profiler", _MARKS), why="a mark for the profiler")
 free(*_named("prim", _PROPERTIES), why="a question about a tensor")
+free(*_named("symm_mem", _SYMMETRIC), "_dtensor::shard_dim_alltoall", why=_NETWORK)
+free(*_named("mkldnn", _REORDERED), "mkl::_mkl_reorder_linear_weight", why="a weight in another order")
+free("onednn::qlinear_prepack", "onednn::qconv_prepack", "onednn::linear_prepack_fp16", why="a weight in another order")
+free(*_named("prims", _PRIMS), why="data moved, named, or filled with a constant")
+free(*_named("static_runtime", _STATIC), why="data moved or named")
+free("inductor_prims::inductor_reserve_rng_state", "debugprims::load_tensor", why="data read from elsewhere")
+free("c10d::check_for_nan", why="a check")
+free("quantization::_Bfloat16QuantizedToFloat", why="cast")
+free(*_named("quantized", _PACKED), *_named("_quantized", _PACKED), why="a weight packed, its numbers as they are")
+free("debug_mode_ops::annotate", "export::access_subclass_inner_tensor", why="a mark, or another name")

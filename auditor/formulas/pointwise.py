@@ -40,7 +40,12 @@ PER_ELEMENT: dict[tuple[int, int], str] = {
         __lshift__ __rshift__ __ilshift__ __irshift__ add atan2 bitwise_and bitwise_left_shift bitwise_or
         bitwise_right_shift bitwise_xor clamp_max clamp_min copysign div eq floor_divide fmax fmin fmod gcd ge
         gt heaviside hypot igamma igammac lcm le logical_and logical_or logical_xor lt max.other max.out
-        maximum min.other min.out minimum mul ne nextafter pow remainder rsub special_zeta sub""",
+        maximum min.other min.out minimum mul ne nextafter pow remainder rsub special_zeta sub
+        special_chebyshev_polynomial_t special_chebyshev_polynomial_u special_chebyshev_polynomial_v
+        special_chebyshev_polynomial_w special_hermite_polynomial_h special_hermite_polynomial_he
+        special_laguerre_polynomial_l special_legendre_polynomial_p special_shifted_chebyshev_polynomial_t
+        special_shifted_chebyshev_polynomial_u special_shifted_chebyshev_polynomial_v
+        special_shifted_chebyshev_polynomial_w""",
     (2, 2): "_add_relu ldexp logit_backward special_xlog1py xlogy",
     (4, 2): "polar",
     (5, 2): "logaddexp logaddexp2",
@@ -85,3 +90,8 @@ def clamp(x: Shape, low: Argument = None, high: Argument = None, *_: Argument) -
 @formula("aten::mvlgamma", source="p times: lgamma, shift, sum")
 def mvlgamma(x: Shape, p: int, *_: Argument) -> int:
     return 3 * p * x.numel
+
+
+@formula("inductor::accumulate_grad_", source="1 per element added to a gradient that is there")
+def accumulate_grad(_variable: Shape, grad: Shape | None, new: Shape | None, *_: Argument) -> int:
+    return new.numel if grad is not None and new is not None else 0

@@ -2,16 +2,19 @@
 
 A window that hangs over the edge counts in full, as convolution's padding does. Adaptive windows that do not
 divide the input overlap; they are counted as if they did not. Interpolation with n neighbours is n products
-and n - 1 sums; the positions and weights of neighbours are not counted. Antialiased resampling has no
-formula: how many neighbours it reads depends on scales that are not kept.
+and n - 1 sums; the positions and weights of neighbours are not counted. Antialiased resampling goes by columns
+and then by rows, and reads as many more neighbours as the image is shrunk; shrunk by a scale instead of to a
+size it has no price, since the values of scales are not kept.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from auditor.errors import FormulaError
 from auditor.formulas import registry
 from auditor.formulas.sizes import numbers
 from auditor.operations import Family
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from auditor.tally import Argument, Shape
 
 formula = partial(registry.formula, family=Family.OTHER)
+_HALF = Fraction(1, 2)
 
 
 def _results(
@@ -81,6 +85,10 @@ for _count in (2, 3):
     _back = partial(avg_pool_backward, count=_count)
     formula(f"aten::avg_pool{_count}d_backward", source="1 per element of a window, 1 per window")(_back)
 formula("aten::avg_pool1d", source="1 per element of a window, 1 per window")(partial(avg_pool, count=1))
+formula("aten::quantized_max_pool1d", "quantized::max_pool1d", source="1 per element of a window")(
+    partial(max_pool, count=1)
+)
+formula("quantized::max_pool2d", source="1 per element of a window")(partial(max_pool, count=2))
 
 
 @formula("aten::max_pool2d_with_indices_backward", "aten::max_pool3d_with_indices_backward", source="1 per result")
@@ -99,6 +107,7 @@ def adaptive_max_pool(x: Shape, *_: Argument) -> int:
 
 @formula("aten::_adaptive_avg_pool2d", "aten::_adaptive_avg_pool3d", source="1 per element, 1 per result")
 @formula("aten::mkldnn_adaptive_avg_pool2d", "aten::adaptive_avg_pool2d.out", source="1 per element, 1 per result")
+@formula("aten::adaptive_avg_pool1d.out", "aten::adaptive_avg_pool3d.out", source="1 per element, 1 per result")
 def adaptive_avg_pool(x: Shape, size: tuple[int, ...], *_: Argument) -> int:
     return x.numel + prod(x[: -len(size)]) * prod(size)
 
@@ -183,6 +192,66 @@ def grid_sampler_backward(_grad: Shape, x: Shape, grid: Shape, mode: int = 0, *_
 @formula("aten::cudnn_grid_sampler_backward", source="2 per neighbour, 3 for the grid")
 def cudnn_grid_sampler_backward(x: Shape, grid: Shape, *_: Argument) -> int:
     return _grid(x, grid, 0, 5)
+
+
+def taps(size: int, results: int, reach: int, *, aligned: bool) -> int:
+    """Over all results along a dimension, the sources that each one reads: as many more as it is shrunk."""
+    corners = (size - 1, results - 1) if aligned else (size, results)
+    scale = Fraction(*corners) if corners[1] > 0 else Fraction(0)
+    support = reach * max(scale, Fraction(1))
+    total = 0
+    for result in range(results):
+        centre = scale * (result + _HALF)
+        first = max(int(centre - support + _HALF), 0)
+        total += min(int(centre + support + _HALF), size) - first
+    return total
+
+
+def _antialiased(
+    sizes: tuple[int, ...], results: Argument, aligned: Argument, scales: tuple[Argument, ...], reach: int
+) -> tuple[int, int]:
+    """Multiply-adds of both directions, the columns first; and how many numbers they make."""
+    if any(scale is not None for scale in scales):
+        raise FormulaError("resampled by a scale, whose value is not kept")
+    (high, wide), (rows, columns) = sizes[-2:], numbers(results, 2)
+    batch = prod(sizes[:-2])
+    products = batch * (
+        high * taps(wide, columns, reach, aligned=aligned is True)
+        + columns * taps(high, rows, reach, aligned=aligned is True)
+    )
+    return products, batch * columns * (high + rows)
+
+
+def upsample_antialiased(x: Shape, size: Argument, aligned: Argument, *scales: Argument, reach: int) -> int:
+    """A product with each source and their sums, one direction after the other."""
+    products, made = _antialiased(x, size, aligned, scales[:2], reach)
+    return 2 * products - made
+
+
+def upsample_antialiased_backward(
+    _grad: Shape, size: Argument, sizes: tuple[int, ...], aligned: Argument, *scales: Argument, reach: int
+) -> int:
+    """A product and a sum into each source."""
+    products, _made = _antialiased(sizes, size, aligned, scales[:2], reach)
+    return 2 * products
+
+
+# Sources on either side of a result; where the image is shrunk, they spread.
+for _name, _reach in {"bilinear": 1, "bicubic": 2, "lanczos": 3}.items():
+    _op = f"aten::_upsample_{_name}2d_aa"
+    formula(_op, source="2 per source read, by rows and columns")(partial(upsample_antialiased, reach=_reach))
+    formula(f"{_op}_backward", source="2 per source")(partial(upsample_antialiased_backward, reach=_reach))
+    registry.leave(f"{_op}.vec")
+
+
+@formula("aten::cudnn_affine_grid_generator", source="a matrix of 2 rows and 3 columns at each point")
+def cudnn_affine_grid(theta: Shape, _batch: int, _channels: int, high: int, wide: int) -> int:
+    return 2 * theta.numel * high * wide
+
+
+@formula("aten::cudnn_affine_grid_generator_backward", source="a matrix of 2 rows and 3 columns at each point")
+def cudnn_affine_grid_backward(_grad: Shape, batch: int, _channels: int, high: int, wide: int) -> int:
+    return 2 * batch * 6 * high * wide
 
 
 @formula("aten::affine_grid_generator", source="a matrix of n rows and n + 1 columns at each point")

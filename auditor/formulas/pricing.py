@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from auditor.errors import FormulaError
 from auditor.formulas.registry import TABLE, Formula, Registry
+from auditor.formulas.sizes import shapes
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
-from auditor.tally import Argument, Phase, Shape, Signature, Tally, decode_arguments
+from auditor.tally import Argument, Phase, Signature, Tally, decode_arguments
 
 _FLOATING = ("float", "bfloat", "complex")
 
@@ -61,18 +62,31 @@ class Pricer:
         return price
 
     def _work_out(self, signature: Signature) -> Price:
-        formula = self.registry.find(signature.op)
+        dense = self.registry.find(signature.op)
+        formula = dense or self.registry.find_sparse(signature.op)
         if formula is None:
             return Price(Family.OTHER, "", None, "no formula")
         try:
             arguments = decode_arguments(signature.arguments)
+            formula = self._for_layouts(signature.op, formula, arguments)
             amount = _apply(formula, arguments)
-            others = tuple((each.family, _apply(each, arguments)) for each in self.registry.beside_of(formula))
-            return Price(formula.family, _precision(arguments), amount, beside=others)
+            others = self.registry.beside_of(formula) if formula is dense else ()
+            beside = tuple((each.family, _apply(each, arguments)) for each in others)
+            return Price(formula.family, _precision(arguments), amount, beside=beside)
         except Exception as error:  # noqa: BLE001 - a formula may be anybody's code, and must not stop the count
             problem = f"{type(error).__name__}: {error}"
             self.problems[signature.op] = f"{problem} for {signature.arguments}"
             return Price(formula.family, "", None, problem)
+
+    def _for_layouts(self, op: str, formula: Formula, arguments: tuple[Argument, ...]) -> Formula:
+        """The formula for the layouts of these arguments; what costs nothing costs nothing in any layout."""
+        layouts = sorted({shape.layout for shape in shapes(arguments) if shape.layout})
+        if not layouts or formula.function is None:
+            return formula
+        sparse = self.registry.find_sparse(op)
+        if sparse is None:
+            raise FormulaError(f"no formula for {', '.join(layouts)}: the sizes do not tell how many elements it has")
+        return sparse
 
 
 def _apply(formula: Formula, arguments: tuple[Argument, ...]) -> Amount:
@@ -92,15 +106,5 @@ def _family(family: Family, phase: Phase) -> Family:
 
 def _precision(arguments: tuple[Argument, ...]) -> str:
     """The element type of the first floating tensor among the arguments, else of the first tensor."""
-    dtypes = list(_dtypes(arguments))
+    dtypes = [shape.dtype for shape in shapes(arguments)]
     return next((dtype for dtype in dtypes if dtype.startswith(_FLOATING)), dtypes[0] if dtypes else "none")
-
-
-def _dtypes(arguments: tuple[Argument, ...]) -> list[str]:
-    found: list[str] = []
-    for argument in arguments:
-        if isinstance(argument, Shape):
-            found.append(argument.dtype)
-        elif isinstance(argument, tuple):
-            found.extend(_dtypes(argument))
-    return found

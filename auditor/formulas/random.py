@@ -47,6 +47,26 @@ def draw_new(size: Argument, *_: Argument) -> int:
     return _number(size)
 
 
+@formula("rngprims::philox_rand", "prims::normal", "prims::uniform", "prims::inductor_random", source="1 per number")
+def draw_prim(size: Argument, *_: Argument) -> int:
+    return _number(size)
+
+
+@formula("prims::inductor_randint", source="1 per number drawn")
+def draw_prim_integers(_low: Argument, _high: Argument, size: Argument, *_: Argument) -> int:
+    return _number(size)
+
+
+@formula("aten::_philox_key_fold_in", source="a key for a key")
+def fold_key(key: Shape, *_: Argument) -> int:
+    return key.numel
+
+
+@formula("aten::_philox_key_split", source="so many keys for each")
+def split_key(key: Shape, parts: int, *_: Argument) -> int:
+    return key.numel * parts
+
+
 @formula("aten::randint", "aten::randperm", source="1 per number drawn")
 def draw_integers(*arguments: Argument) -> int:
     """``randint`` takes bounds before the sizes; ``randperm`` takes how many."""

@@ -119,6 +119,30 @@ def mkldnn_gates_backward(x: Shape, *rest: Argument) -> int:
     return _cells(x, BACKWARD_OPS, mode, hidden)
 
 
+@formula("aten::_lstm_mps", source="positions x matrices")
+def mps_lstm(x: Shape, _hidden: Argument, weights: tuple[Shape, ...], *_: Argument) -> int:
+    return _products(x, weights)
+
+
+@gates("aten::_lstm_mps", source="per position, layer, direction and hidden unit")
+def mps_gates(x: Shape, hidden: tuple[Shape, ...], _weights: Argument, *rest: Argument) -> int:
+    _biases, layers, _dropout, _train, both = rest[:5]
+    return _cells(x, FORWARD_OPS, _LSTM, hidden[0][-1], layers, both)
+
+
+@formula("aten::lstm_mps_backward", source="data and weight gradients, always both")
+def mps_lstm_backward(*arguments: Argument) -> int:
+    x, weights = shapes([arguments[5]])[0], arguments[8]
+    return _products(x, weights, 2)
+
+
+@gates("aten::lstm_mps_backward", source="per position, layer, direction and hidden unit")
+def mps_gates_backward(*arguments: Argument) -> int:
+    x, hidden = shapes([arguments[5]])[0], shapes([arguments[7]])[0]
+    _biases, layers, _dropout, _train, both = arguments[9:14]
+    return _cells(x, BACKWARD_OPS, _LSTM, hidden[-1], layers, both)
+
+
 # Cells whose products are operators of their own: only the gates are left.
 @registry.formula("aten::_thnn_fused_lstm_cell", family=Family.POINTWISE, source="gates, and 4 for each bias")
 def lstm_cell(_gates: Shape, _hidden: Shape, cell: Shape, *biases: Argument) -> int:

@@ -157,6 +157,18 @@ def histogram(x: Shape, bins: Argument, *_: Argument) -> int:
     return x.numel * ceil_log2(edges + 1)
 
 
+@formula("aten::_histogramdd_from_bin_cts", "aten::_histogramdd_from_bin_tensors", source="a search per coordinate")
+def histogramdd(x: Shape, bins: tuple[Argument, ...], *_: Argument) -> int:
+    """Points of as many coordinates as there are lists of bins; a coordinate is sought among its edges."""
+    edges = [each.numel if isinstance(each, Shape) else each for each in bins if isinstance(each, int | Shape)]
+    return x.numel // len(edges) * sum(ceil_log2(number + 1) for number in edges) if edges else 0
+
+
+@formula("aten::_histogramdd_bin_edges", source="least and greatest: 2 per element")
+def histogramdd_edges(x: Shape, *_: Argument) -> int:
+    return 2 * x.numel
+
+
 @formula("aten::_cdist_forward", source="difference, power, sum per coordinate of a pair; a root per pair")
 def cdist(a: Shape, b: Shape, *_: Argument) -> int:
     return _pairs(a, b) * (3 * a[-1] + 1)

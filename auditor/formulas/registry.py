@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 # Raise it when amounts change; the digest changes with every edit of a formula.
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 
 # A formula takes the operator's arguments in the order of its schema, tensors as shapes.
 Function = TypeVar("Function", bound=Callable[..., int | Amount])
@@ -44,6 +44,7 @@ class Registry:
     def __init__(self) -> None:
         self._formulas: dict[str, Formula] = {}
         self._beside: dict[str, dict[Family, Formula]] = {}
+        self._sparse: dict[str, Formula] = {}
         self._left: set[str] = set()
         self._digest: str | None = None
         self.revision = 0  # goes up with every registration
@@ -76,6 +77,20 @@ class Registry:
 
         return register
 
+    def sparse(self, *ops: str, family: Family, source: str) -> Callable[[Function], Function]:
+        """Register the decorated function as the price of each of ``ops`` where not every element is stored.
+
+        It is asked when a tensor among the arguments has a layout; without one such a call has no price, since
+        sizes do not tell how much a sparse tensor holds. Raises: FormulaError: an operator has such a price already.
+        """
+
+        def register(function: Function) -> Function:
+            for op in ops:
+                self._insert(self._sparse, Formula(op, family, function, source))
+            return function
+
+        return register
+
     def free(self, *ops: str, why: str) -> None:
         """Register operators that compute nothing.
 
@@ -85,7 +100,10 @@ class Registry:
             self._add(Formula(op, Family.OTHER, None, why))
 
     def _add(self, formula: Formula) -> None:
-        known = self._formulas.get(formula.op)
+        self._insert(self._formulas, formula)
+
+    def _insert(self, formulas: dict[str, Formula], formula: Formula) -> None:
+        known = formulas.get(formula.op)
         if known is not None:
             raise FormulaError(
                 f"{formula.op} has a formula already ({known.source})",
@@ -93,7 +111,7 @@ class Registry:
             )
         if "::" not in formula.op:
             raise FormulaError(f"{formula.op!r} is not an operator's name, such as 'mylib::op'")
-        self._formulas[formula.op] = formula
+        formulas[formula.op] = formula
         self._changed()
 
     def _add_beside(self, formula: Formula) -> None:
@@ -121,6 +139,10 @@ class Registry:
             return None
         return next(filter(None, map(self._formulas.get, _spellings(op))), None)
 
+    def find_sparse(self, op: str) -> Formula | None:
+        """The formula for a call in which not every tensor stores all its elements, by the same spellings."""
+        return next(filter(None, map(self._sparse.get, _spellings(op))), None)
+
     def beside_of(self, formula: Formula) -> tuple[Formula, ...]:
         """What the formula's operator does in other families, by family's name."""
         others = self._beside.get(formula.op, {})
@@ -137,10 +159,15 @@ class Registry:
         """SHA-256 over the version, every name, family and source, and the code the formulas stand in."""
         if self._digest is None:
             every = [each for formula in self for each in (formula, *self.beside_of(formula))]
-            lines = [f"{each.op}\t{each.family}\t{each.source}\t{_fingerprint(each.function)}\n" for each in every]
-            text = f"auditor.formulas/{TABLE_VERSION}\n{''.join(lines)}{sorted(self._left)}"
+            sparse = sorted(self._sparse.values(), key=lambda formula: formula.op)
+            parts = (f"auditor.formulas/{TABLE_VERSION}\n", _lines(every), str(sorted(self._left)), _lines(sparse))
+            text = "".join(parts)
             self._digest = hashlib.sha256(text.encode()).hexdigest()
         return self._digest
+
+
+def _lines(formulas: Iterable[Formula]) -> str:
+    return "".join(f"{each.op}\t{each.family}\t{each.source}\t{_fingerprint(each.function)}\n" for each in formulas)
 
 
 def _spellings(op: str) -> Iterable[str]:
@@ -192,4 +219,5 @@ TABLE = Registry()
 formula = TABLE.formula
 beside = TABLE.beside
 free = TABLE.free
+sparse = TABLE.sparse
 leave = TABLE.leave

@@ -14,7 +14,8 @@ from auditor.formulas.sizes import multiply_adds
 from auditor.operations import Family
 from auditor.tally import Argument, Shape
 
-_LAYER, _HEADS = "aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"
+_LAYER = "aten::_transformer_encoder_layer_fwd"
+_HEADS = ("aten::_native_multi_head_attention", "aten::_triton_multi_head_attention")
 matmul = partial(registry.formula, family=Family.MATMUL)
 attention = partial(registry.beside, family=Family.ATTENTION)
 normalization = partial(registry.beside, family=Family.NORMALIZATION)
@@ -56,18 +57,18 @@ def encoder_layer_pointwise(x: Shape, *rest: Argument) -> int:
     return each * _tokens(x) * (hidden[0] if isinstance(hidden, Shape) else 0) + 2 * x.numel
 
 
-@matmul(_HEADS, source="projections: three in, one out")
+@matmul(*_HEADS, source="projections: three in, one out")
 def multi_head(query: Shape, key: Shape, value: Shape, width: int, *_: Argument) -> int:
     tokens = 2 * _tokens(query) + _tokens(key) + _tokens(value)
     return multiply_adds(tokens * width * width, query)
 
 
-@attention(_HEADS, source="2 products, as in `attention`")
+@attention(*_HEADS, source="2 products, as in `attention`")
 def multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *_: Argument) -> int:
     return multiply_adds(2 * query[0] * query[1] * key[1] * width, query)
 
 
-@normalization(_HEADS, source="softmax of the scores")
+@normalization(*_HEADS, source="softmax of the scores")
 def multi_head_softmax(query: Shape, key: Shape, _value: Shape, _width: int, heads: int, *_: Argument) -> int:
     return softmax(_scores(query, key, heads))
 
