@@ -232,10 +232,10 @@ def native_convolution(
 
 @formula("aten::_slow_conv2d_backward", source="the forward's products once for each of input and weight")
 def slow_conv2d_backward(grad: Shape, x: Shape, weight: Shape, *arguments: Argument) -> int:
-    """The last argument is the mask, or, writing into given tensors, one of three results."""
-    last = arguments[-1]
-    mask = (True, True) if last is None or isinstance(last, Shape) else last
-    wanted = sum(part is True for part in mask[:2]) if isinstance(mask, tuple) else 0
+    """Both gradients where there is no mask; the last list is the kernel's padding then."""
+    lists = [part for part in arguments if isinstance(part, tuple) and not isinstance(part, Shape)]
+    masks = [part for part in lists if all(isinstance(wanted, bool) for wanted in part)]
+    wanted = sum(part is True for part in masks[0][:2]) if masks else 2
     return _products(x[0], prod(grad[2:]), weight) * wanted
 
 

@@ -128,6 +128,7 @@ def batch_norm(x: Shape, weight: Argument, bias: Argument, running: Argument, *r
 
 
 @formula("aten::_native_batch_norm_legit.no_stats", source="5n + 4m, affine n each")
+@formula("aten::_native_batch_norm_legit.no_stats_out", source="5n + 4m, affine n each")
 def batch_norm_no_stats(x: Shape, weight: Argument, bias: Argument, training: Argument, *_: Argument) -> int:
     return _batch_norm(x, (weight, bias), None, training=training)
 

@@ -28,7 +28,7 @@ PER_ELEMENT: dict[tuple[int, int], str] = {
         abs acos acosh angle asin asinh atan atanh bitwise_not ceil conj_physical _conj_physical cos cosh
         deg2rad digamma erf erfc erfinv exp exp2 expm1 floor i0 isinf isnan isneginf isposinf lgamma log log10
         log1p log2 logical_not neg rad2deg reciprocal relu round rsqrt sgn sign signbit sin sinh sqrt tan tanh
-        trunc polygamma special_airy_ai special_bessel_j0 special_bessel_j1 special_bessel_y0
+        trunc special_airy_ai special_bessel_j0 special_bessel_j1 special_bessel_y0
         special_bessel_y1 special_erfcx special_i0e special_i1 special_i1e special_log_ndtr
         special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
         special_modified_bessel_k1 special_ndtri special_scaled_modified_bessel_k0
@@ -40,7 +40,7 @@ PER_ELEMENT: dict[tuple[int, int], str] = {
         __lshift__ __rshift__ __ilshift__ __irshift__ add atan2 bitwise_and bitwise_left_shift bitwise_or
         bitwise_right_shift bitwise_xor clamp_max clamp_min copysign div eq floor_divide fmax fmin fmod gcd ge
         gt heaviside hypot igamma igammac lcm le logical_and logical_or logical_xor lt max.other max.out
-        maximum min.other min.out minimum mul ne nextafter pow remainder rsub special_zeta sub
+        maximum min.other min.out minimum mul ne nextafter polygamma pow remainder rsub special_zeta sub
         special_chebyshev_polynomial_t special_chebyshev_polynomial_u special_chebyshev_polynomial_v
         special_chebyshev_polynomial_w special_hermite_polynomial_h special_hermite_polynomial_he
         special_laguerre_polynomial_l special_legendre_polynomial_p special_shifted_chebyshev_polynomial_t

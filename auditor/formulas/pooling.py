@@ -173,7 +173,7 @@ def _grid(x: Shape, grid: Shape, mode: int, each: int) -> int:
     return each * neighbours * x[1] * (grid.numel // dimensions)
 
 
-@formula("aten::grid_sampler_2d", "aten::grid_sampler_3d", "aten::cudnn_grid_sampler", source="2 per neighbour")
+@formula("aten::grid_sampler_2d", "aten::grid_sampler_3d", source="2 per neighbour")
 @formula("aten::_grid_sampler_2d_cpu_fallback", source="2 per neighbour")
 def grid_sampler(x: Shape, grid: Shape, mode: int = 0, *_: Argument) -> int:
     return _grid(x, grid, mode, 2)
@@ -187,6 +187,11 @@ def grid_sampler(x: Shape, grid: Shape, mode: int = 0, *_: Argument) -> int:
 @formula("aten::_grid_sampler_2d_cpu_fallback_backward", source="2 per neighbour, 3 for the grid")
 def grid_sampler_backward(_grad: Shape, x: Shape, grid: Shape, mode: int = 0, *_: Argument) -> int:
     return _grid(x, grid, mode, 5)
+
+
+@formula("aten::cudnn_grid_sampler", source="2 per neighbour")
+def cudnn_grid_sampler(x: Shape, grid: Shape, *_: Argument) -> int:
+    return _grid(x, grid, 0, 2)
 
 
 @formula("aten::cudnn_grid_sampler_backward", source="2 per neighbour, 3 for the grid")
@@ -245,12 +250,12 @@ for _name, _reach in {"bilinear": 1, "bicubic": 2, "lanczos": 3}.items():
 
 
 @formula("aten::cudnn_affine_grid_generator", source="a matrix of 2 rows and 3 columns at each point")
-def cudnn_affine_grid(theta: Shape, _batch: int, _channels: int, high: int, wide: int) -> int:
+def cudnn_affine_grid(theta: Shape, _batch: int, _channels: int, high: int, wide: int, *_: Argument) -> int:
     return 2 * theta.numel * high * wide
 
 
 @formula("aten::cudnn_affine_grid_generator_backward", source="a matrix of 2 rows and 3 columns at each point")
-def cudnn_affine_grid_backward(_grad: Shape, batch: int, _channels: int, high: int, wide: int) -> int:
+def cudnn_affine_grid_backward(_grad: Shape, batch: int, _channels: int, high: int, wide: int, *_: Argument) -> int:
     return 2 * batch * 6 * high * wide
 
 

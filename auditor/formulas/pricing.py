@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from auditor.errors import FormulaError
+from auditor.formulas import schemas
 from auditor.formulas.registry import TABLE, Formula, Registry
 from auditor.formulas.sizes import shapes
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
@@ -69,6 +70,8 @@ class Pricer:
         try:
             arguments = decode_arguments(signature.arguments)
             formula = self._for_layouts(signature.op, formula, arguments)
+            if formula.function is not None:
+                schemas.check(signature.op, formula.op, arguments)
             amount = _apply(formula, arguments)
             others = self.registry.beside_of(formula) if formula is dense else ()
             beside = tuple((each.family, _apply(each, arguments)) for each in others)

@@ -11,7 +11,7 @@ from functools import partial
 from math import prod
 
 from auditor.formulas import registry
-from auditor.formulas.sizes import broadcast, elementwise, multiply_adds
+from auditor.formulas.sizes import broadcast, elementwise, multiply_adds, shapes
 from auditor.operations import Family
 from auditor.tally import Argument, Shape
 
@@ -122,8 +122,9 @@ def observed_fake_quantize(x: Shape, *_: Argument) -> int:
     source="scale, round, shift, clamp: 5 per element",
 )
 @formula("aten::quantize_per_tensor_dynamic", source="scale, round, shift, clamp: 5 per element")
-def quantize(x: Shape, *_: Argument) -> int:
-    return 5 * x.numel
+def quantize(x: Argument, *_: Argument) -> int:
+    """One tensor, or each of a list."""
+    return _AGAIN_OPS * sum(part.numel for part in shapes([x]))
 
 
 @formula("quantization::_FloatToBfloat16Quantized", source="rounded: 1 per element")
@@ -132,5 +133,6 @@ def to_bfloat16(x: Shape, *_: Argument) -> int:
 
 
 @formula("aten::dequantize", "static_runtime::dequantize_copy", source="shift, scale: 2 per element")
-def dequantize(x: Shape, *_: Argument) -> int:
-    return 2 * x.numel
+def dequantize(x: Argument, *_: Argument) -> int:
+    """One tensor, or each of a list."""
+    return _BACK_OPS * sum(part.numel for part in shapes([x]))

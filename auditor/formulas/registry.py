@@ -201,10 +201,11 @@ def _setting(value: object) -> str:
 
 @cache
 def _module_text(module: ModuleType) -> str | None:
-    """The hash of all files of the module's package, since formulas call helpers, or of the module alone."""
+    """The hash of all files of the module's package, since formulas call helpers and tables, or of the module alone."""
     try:
         if module.__package__ and module.__file__:
-            files = sorted(Path(module.__file__).parent.glob("*.py"))
+            folder = Path(module.__file__).parent
+            files = sorted((*folder.glob("*.py"), *folder.glob("*.txt")))
             return _hashed("".join(f"{file.name}\n{file.read_text(encoding='utf-8')}" for file in files))
         return _hashed(inspect.getsource(module))
     except (OSError, TypeError, UnicodeDecodeError):

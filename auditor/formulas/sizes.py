@@ -66,7 +66,7 @@ def elementwise_lists(*arguments: Argument, each: int, operands: int) -> int:
 
 def reduced(shape: Shape, dims: Argument = None) -> int:
     """How many results a reduction over ``dims`` leaves; over all of them where none is named."""
-    if isinstance(dims, bool) or not isinstance(dims, (int, tuple)) or not shape or dims == ():
+    if isinstance(dims, (bool, Shape)) or not isinstance(dims, (int, tuple)) or not shape or dims == ():
         return 1
     named = (dims,) if isinstance(dims, int) else dims
     gone = {dim % len(shape) for dim in named if isinstance(dim, int)}

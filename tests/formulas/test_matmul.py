@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from auditor.formulas import Price, Pricer
-from auditor.tally import Shape, Signature, encode_arguments
+from auditor.tally import NUMBER, Shape, Signature, encode_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ def _products(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 def _of(op: str, *shapes: tuple[int, ...]) -> int:
-    price = Pricer().of(Signature(op, encode_arguments([Shape(each) for each in shapes])))
+    scalars = [NUMBER] * (len(torch._C._get_schema(op, "").arguments) - len(shapes))  # alpha and beta
+    price = Pricer().of(Signature(op, encode_arguments([*map(Shape, shapes), *scalars])))
     assert price.amount is not None
     assert price.amount.repeated_ops == price.amount.skippable_ops == 0
     return price.amount.algorithmic_ops

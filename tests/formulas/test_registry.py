@@ -190,7 +190,7 @@ def test_the_digest_changes_when_a_formula_is_added() -> None:
 def test_the_digest_is_the_same_in_every_process_and_wherever_the_files_lie(tmp_path: Path) -> None:
     source = Path(str(sys.modules["auditor.formulas"].__file__)).parent.parent
     copy = tmp_path / "auditor"
-    for file in source.rglob("*.py"):
+    for file in (*source.rglob("*.py"), *source.rglob("*.txt")):
         if file.parent.name == "formulas" or file.parent == source:
             target = copy / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
