@@ -132,8 +132,8 @@ def _decode(part: object) -> Argument:
 def _decode_tensor(text: str) -> Shape:
     dtype, opened, rest = text.partition("[")
     sizes, closed, how = rest.partition("]")
-    layout, colon, stored = how.partition(":")
-    if not opened or not closed or bool(how) != bool(layout and colon):
+    layout, _, stored = how.partition(":")
+    if not opened or not closed or (how and not (layout and stored)):
         raise ValueError(f"not a tensor: {text!r}")
     return Shape((int(size) for size in sizes.split(",") if size), dtype, layout, int(stored or 0))
 

@@ -126,8 +126,10 @@ def _storage(tensor: torch.Tensor, size: Callable[[Any], int] = int) -> tuple[tu
     """
     try:
         if tensor.is_nested:
-            nested = tensor.layout is torch.strided
-            return (), "nested" if nested else "jagged", int((tensor if nested else tensor._values).numel())  # type: ignore[union-attr]  # noqa: SLF001
+            if tensor.layout is torch.strided:
+                return (), "nested", tensor.numel()
+            rows: torch.Tensor = tensor._values  # type: ignore[assignment]  # noqa: SLF001 - without asking autograd
+            return (), "jagged", rows.numel()
         sizes = tuple(map(size, tensor.shape))
         if tensor.layout in _DENSE:
             return sizes, "", 0

@@ -87,7 +87,7 @@ class Pricer:
         if not layouts or formula.function is None:
             return formula
         sparse = self.registry.find_sparse(op)
-        if sparse is None:
+        if sparse is None or "unknown" in layouts:
             raise FormulaError(f"no formula for {', '.join(layouts)}: the sizes do not tell how many elements it has")
         return sparse
 
