@@ -109,7 +109,7 @@ _FUNCTIONAL = """
     all_reduce all_reduce_ all_reduce_coalesced all_reduce_coalesced_ all_gather_into_tensor broadcast
     broadcast_ all_gather_into_tensor_out all_gather_into_tensor_coalesced reduce_scatter_tensor
     reduce_scatter_tensor_out reduce_scatter_tensor_coalesced all_to_all_single wait_tensor isend irecv
-    batch_p2p_ops
+    batch_p2p_ops _wrap_tensor_autograd
 """
 _SYMMETRIC = """
     _barrier _rendezvous all_to_all_vdev all_to_all_vdev_2d all_to_all_vdev_2d_offset get_remote_tensors memset32_
@@ -154,7 +154,7 @@ free(*_named("fsdp", _SHARDING), why="data moved for sharding")
 free(*_named("inductor", _POOLING), why="memory named anew")
 free(*_named("profiler", _MARKS), why="a mark for the profiler")
 free(*_named("prim", _PROPERTIES), why="a question about a tensor")
-free(*_named("symm_mem", _SYMMETRIC), "_dtensor::shard_dim_alltoall", why=_NETWORK)
+free(*_named("symm_mem", _SYMMETRIC), "_dtensor::shard_dim_alltoall", "_dtensor::mesh_get_process_group", why=_NETWORK)
 free(*_named("mkldnn", _REORDERED), "mkl::_mkl_reorder_linear_weight", why="a weight in another order")
 free("onednn::qlinear_prepack", "onednn::qconv_prepack", "onednn::linear_prepack_fp16", why="a weight in another order")
 free(*_named("prims", _PRIMS), why="data moved, named, or filled with a constant")

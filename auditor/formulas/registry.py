@@ -133,6 +133,11 @@ class Registry:
         self._digest = None
         self.revision += 1
 
+    @property
+    def left(self) -> frozenset[str]:
+        """The overloads that were left."""
+        return frozenset(self._left)
+
     def find(self, op: str) -> Formula | None:
         """The formula for ``aten::add.Tensor``: its own, else ``aten::add``'s, else the plain form's."""
         if op in self._left:

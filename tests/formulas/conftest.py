@@ -70,7 +70,7 @@ def watch() -> Callable[[Callable[[], object]], Seen]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def price() -> Callable[..., Price]:
     """The price of a call that names its arguments; those it does not name have their defaults, or None."""
 

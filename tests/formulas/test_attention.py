@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend, sdpa_kernel, varlen  # noqa: F401 - registers operators
 from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 from auditor.formulas.attention import masked_scores
@@ -224,23 +224,103 @@ def test_flash_attention_aligns_at_the_bottom_right_and_knows_windows(price: Cal
     assert gradient.skippable_ops == 2 * windowed.skippable_ops
 
 
+# Kernels that take packed sequences: names of the offsets, of the longest, and dimensions of a packed tensor.
+PACKED = [
+    ("aten::_flash_attention_forward", "cum_seq", "max", 3),
+    ("aten::_flash_attention_forward.quantized", "cum_seq", "max", 3),
+    ("aten::_flash_attention_forward_no_dropout_inplace", "cum_seq", "max", 3),
+    ("aten::_flash_attention_backward", "cum_seq", "max", 3),
+    ("aten::_cudnn_attention_forward", "cum_seq", "max", 3),
+    ("aten::_cudnn_attention_backward", "cum_seq", "max", 3),
+    ("aten::_efficient_attention_forward", "cu_seqlens", "max_seqlen", 4),
+    ("aten::_efficient_attention_backward", "cu_seqlens", "max_seqlen", 4),
+    ("torch_attn::_varlen_attn", "cu_seq", "max", 3),
+    ("torch_attn::_varlen_attn_out", "cu_seq", "max", 3),
+    ("torch_attn::_varlen_attn_backward", "cu_seq", "max", 3),
+]
+
+
+def _packed(op: str, offsets: str, longest: str, dims: int, *, sequences: int, queries: int, keys: int) -> Any:
+    """Sequences behind one another: 6 heads over 3, widths 4 and 8; ``queries`` and ``keys`` in all."""
+    sizes = {"query": (queries, 6, 4), "key": (keys, 3, 4), "value": (keys, 3, 8)}
+    names = {each.name for each in torch._C._get_schema(*_split(op)).arguments}
+    named: dict[str, Any] = {name: Shape(((1,) if dims == 4 else ()) + size) for name, size in sizes.items()}
+    named |= {f"{offsets}_{side}": Shape((sequences + 1,), "int32") for side in "qk"}
+    if "is_causal" in names:
+        named["is_causal"] = True
+    else:
+        named["custom_mask_type"] = 1
+    return named | {f"{longest}_q": queries // sequences, f"{longest}_k": keys // sequences}
+
+
+@given(data=st.data(), sequences=st.integers(1, 4), queries=st.integers(1, 6))
+@settings(max_examples=60)
+def test_packed_sequences_that_are_all_as_long_cost_what_they_cost_one_by_one(
+    price: Callable[..., Price], data: st.DataObject, sequences: int, queries: int
+) -> None:
+    op, *how = data.draw(st.sampled_from(PACKED))
+    named = _packed(op, *how, sequences=sequences, queries=sequences * queries, keys=sequences * queries)
+    answer = price(op, **named)
+    scores, masked = _loops(queries, queries)
+    products = 4 if "backward" in op else 2
+    each = 2 * products // 2 * sequences * 6 * (4 + 8)
+    repeated = 2 * sequences * 6 * 4 * scores if "backward" in op else 0
+    assert answer.amount == Amount(each * scores, repeated, each * masked), answer.problem
+
+
+@pytest.mark.parametrize(("op", "offsets", "longest", "dims"), PACKED)
+def test_sequences_whose_lengths_are_values_have_no_price(
+    price: Callable[..., Price], op: str, offsets: str, longest: str, dims: int
+) -> None:
+    named = _packed(op, offsets, longest, dims, sequences=2, queries=10, keys=10)
+    for change in ({f"{longest}_q": 6}, {f"{longest}_k": 7}, {f"{longest}_q": None}):
+        answer = price(op, **{**named, **change})
+        assert answer.amount is None
+        assert "packed sequences" in answer.problem
+
+
 @pytest.mark.parametrize(
     ("op", "name"),
     [
-        ("aten::_flash_attention_forward", "cum_seq_q"),
         ("aten::_flash_attention_forward", "seqused_k"),
-        ("aten::_flash_attention_forward.quantized", "cum_seq_k"),
-        ("aten::_efficient_attention_forward", "cu_seqlens_q"),
+        ("aten::_flash_attention_forward", "block_table"),
+        ("aten::_flash_attention_forward.quantized", "seqused_k"),
         ("aten::_efficient_attention_forward", "seqlen_k"),
-        ("aten::_efficient_attention_backward", "cu_seqlens_k"),
-        ("aten::_cudnn_attention_forward", "cum_seq_q"),
+        ("torch_attn::_varlen_attn", "seqused_k"),
+        ("torch_attn::_varlen_attn", "block_table"),
     ],
 )
-def test_sequences_whose_lengths_are_values_have_no_price(price: Callable[..., Price], op: str, name: str) -> None:
-    layout = "heads" if "cudnn" in op else "positions"
-    answer = price(op, **{**_arguments(op, layout, causal=False), name: Shape((3,), "int32")})
+def test_positions_that_are_used_only_in_part_have_no_price(price: Callable[..., Price], op: str, name: str) -> None:
+    how = next(each for each in PACKED if each[0] == op)
+    named = _packed(*how, sequences=2, queries=10, keys=10)
+    answer = price(op, **{**named, name: Shape((2,), "int32")})
     assert answer.amount is None
-    assert "packed sequences" in answer.problem
+    assert "how much of them is used" in answer.problem
+
+
+@pytest.mark.parametrize("op", ["torch_attn::_varlen_attn", "torch_attn::_varlen_attn_backward"])
+def test_a_window_over_packed_sequences_is_skippable(price: Callable[..., Price], op: str) -> None:
+    how = next(each for each in PACKED if each[0] == op)
+    named = {**_packed(*how, sequences=2, queries=10, keys=10), "is_causal": False}
+    answer = price(op, **named, window_size=(1, 0))
+    outside = sum(not (i - 1 <= j <= i) for i, j in product(range(5), range(5)))
+    assert answer.amount is not None
+    assert answer.amount.skippable_ops == (2 if "backward" in op else 1) * 2 * 2 * 6 * (4 + 8) * outside
+
+
+@pytest.mark.parametrize(
+    ("op", "names"),
+    [
+        ("aten::_triton_scaled_dot_attention", ("q", "k", "v")),
+        ("aten::_scaled_dot_product_attention_math_for_mps", ("query", "key", "value")),
+    ],
+)
+def test_kernels_of_other_vendors_multiply_for_scores_and_result(
+    price: Callable[..., Price], op: str, names: tuple[str, ...]
+) -> None:
+    sizes = [Shape((2, 3, 5, 4)), Shape((2, 3, 7, 4)), Shape((2, 3, 7, 8))]
+    answer = price(op, **dict(zip(names, sizes, strict=True)), dropout_p=NUMBER)
+    assert answer.amount == Amount(2 * 2 * 3 * _loops(5, 7)[0] * (4 + 8))
 
 
 def test_the_precision_is_that_of_the_queries(price: Callable[..., Price]) -> None:

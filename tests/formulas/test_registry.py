@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from functools import partial
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auditor.errors import FormulaError
 from auditor.formulas import TABLE, Pricer, Registry
-from auditor.operations import Amount, Family
-from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
+from auditor.operations import Amount, Family, Operations, add_up
+from auditor.tally import NUMBER, Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments, merge
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,6 +81,22 @@ def test_a_name_is_found_by_overload_then_operator_then_plain_form() -> None:
     }
 
 
+def test_a_price_for_sparse_tensors_stands_apart_and_is_refused_twice() -> None:
+    registry = Registry()
+    registry.formula("lib::op", family=Family.MATMUL, source="dense")(_constant)
+    before = registry.digest
+    registry.sparse("lib::op", family=Family.REDUCTION, source="sparse")(partial(_times, each=2))
+    assert registry.digest != before
+    with pytest.raises(FormulaError, match=r"lib::op has a formula already \(sparse\)"):
+        registry.sparse("lib::op", family=Family.MATMUL, source="again")(_constant)
+    sparse = Shape((2, 2), "float32", "sparse_csr", 1)
+    dense, other = (
+        Pricer(registry).of(Signature("lib::op", encode_arguments((each,)))) for each in (Shape((2, 2)), sparse)
+    )
+    assert dense.parts == ((Family.MATMUL, Amount(7)),)
+    assert other.parts == ((Family.REDUCTION, Amount(2)),)
+
+
 def test_an_overload_that_is_left_has_no_price() -> None:
     registry = Registry()
     registry.formula("lib::op", family=Family.MATMUL, source="all")(_constant)
@@ -103,6 +122,33 @@ def test_a_formula_that_raises_is_named_and_not_counted() -> None:
     pricer = Pricer(registry)
     assert pricer.price(_one_call("lib::op")).unpriced == {"lib::op": 3}
     assert "IndexError" in pricer.problems["lib::op"]
+
+
+LONG = st.integers(1, 2**48)
+
+
+@given(batch=LONG, queries=st.integers(1, 40), keys=st.integers(1, 40), width=LONG, calls=LONG, times=LONG)
+def test_amounts_past_64_bits_survive_from_the_tally_to_what_is_written_down(
+    *, batch: int, queries: int, keys: int, width: int, calls: int, times: int
+) -> None:
+    """All three numbers, of a kernel that has all three; nothing is rounded and nothing wraps around."""
+    op = "aten::_scaled_dot_product_flash_attention_backward"
+    query, key = Shape((batch, 1, queries, width), "bfloat16"), Shape((batch, 1, keys, width), "bfloat16")
+    rest = (query, Shape(()), None, None, queries, keys, NUMBER, True, None, None, None)
+    signature = Signature(op, encode_arguments((query, query, key, key, *rest)))
+    tally = Tally({Entry(signature, Phase.BACKWARD, Purpose.PRE_TRAINING): calls})
+    masked = sum(j > i for i in range(queries) for j in range(keys))
+    each = calls * times * batch * width
+    expected = Amount(16 * each * queries * keys // 2, 2 * each * queries * keys, 16 * each * masked // 2)
+
+    operations = add_up([(Pricer().price(merge([(tally, times)])), 1)])
+    assert operations == add_up([(Pricer().price(tally), times)])
+    attention = operations.select(families=[Family.ATTENTION])
+    assert attention == expected
+    assert attention.executed_ops == sum(expected[:2])
+    rows = operations.to_rows()
+    assert all(isinstance(cell, str) for row in rows for cell in row)
+    assert Operations.from_rows(json.loads(json.dumps(rows)), {}) == operations
 
 
 def test_work_beside_goes_to_its_own_family() -> None:
