@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch._inductor.inductor_prims
+import torch.distributed._symmetric_memory
 import torch.nn.attention.varlen
 
 from auditor.formulas import TABLE
