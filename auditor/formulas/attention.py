@@ -34,85 +34,20 @@ tensor on the device, which is not looked at, and there is no price.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from auditor.errors import FormulaError
 from auditor.formulas import registry
-from auditor.formulas.sizes import multiply_adds
+from auditor.formulas.packed import BATCHED, are_packed, refuse_used, unpack
+from auditor.formulas.scores import Attention, masked_scores
 from auditor.operations import Amount, Family
 from auditor.tally import Argument, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SOFTMAX_OPS, _SOFTMAX_BACKWARD_OPS, _SOFTMAX_REPEATED_OPS = 6, 5, 3
-_BATCHED = 4  # dimensions of a tensor that is not packed
 _TOP_LEFT, _BOTTOM_RIGHT = 1, 2  # CustomMaskType of the memory-efficient kernels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
-    """One call of any kernel: its sizes, how many of its scores are masked, whether they have a bias."""
-
-    query: Shape
-    batch_heads: int
-    queries: int
-    keys: int
-    key_width: int
-    value_width: int
-    masked: int = 0  # of one head's scores
-    biased: bool = False
-
-    @property
-    def scores(self) -> int:
-        """All scores, masked or not."""
-        return self.batch_heads * self.queries * self.keys
-
-    def _products(self, width: int, scores: int) -> int:
-        return multiply_adds(scores * width, self.query)
-
-    def forward(self) -> Amount:
-        """Scores and result."""
-        width = self.key_width + self.value_width
-        return Amount(
-            self._products(width, self.scores),
-            0,
-            self._products(width, self.batch_heads * self.masked),
-        )
-
-    def backward(self) -> Amount:
-        """Four gradients, and the scores once more."""
-        once = self.forward()
-        repeated = self._products(self.key_width, self.scores)
-        return Amount(2 * once.algorithmic_ops, repeated, 2 * once.skippable_ops)
-
-    def softmax(self) -> Amount:
-        """What turns scores into weights."""
-        each = _SOFTMAX_OPS + self.biased
-        return Amount(each * self.scores, 0, each * self.batch_heads * self.masked)
-
-    def softmax_backward(self) -> Amount:
-        """The gradient through the weights, and the weights once more."""
-        return Amount(
-            _SOFTMAX_BACKWARD_OPS * self.scores,
-            (_SOFTMAX_REPEATED_OPS + self.biased) * self.scores,
-            _SOFTMAX_BACKWARD_OPS * self.batch_heads * self.masked,
-        )
-
-
-def masked_scores(queries: int, keys: int, before: int | None, after: int | None, shift: int = 0) -> int:
-    """Of all scores, those outside the window ``i + shift - before .. i + shift + after`` of query i.
-
-    ``None`` leaves a side open; ``shift`` is ``keys - queries`` where the last query sees the last key.
-    """
-    seen = 0
-    for query in range(queries):
-        first = 0 if before is None else max(query + shift - before, 0)
-        last = keys - 1 if after is None else min(query + shift + after, keys - 1)
-        seen += max(last - first + 1, 0)
-    return queries * keys - seen
 
 
 def _heads_first(query: Shape, key: Shape, value: Shape, *, causal: Argument, bias: Argument = None) -> Attention:
@@ -144,40 +79,6 @@ def _positions_first(query: Shape, key: Shape, value: Shape, masked: int, bias: 
         value_width=value[3],
         masked=masked,
         biased=isinstance(bias, Shape),
-    )
-
-
-def _refuse_used(*lengths: Argument) -> None:
-    """Tensors that say how much of each sequence is used, or where it lies."""
-    if any(isinstance(part, Shape) for part in lengths):
-        raise FormulaError("packed sequences: how much of them is used is a value of a tensor, not a size")
-
-
-def _are_packed(offsets: Argument) -> bool:
-    return isinstance(offsets, Shape) and offsets.numel > 0
-
-
-def _unpacked(x: Shape, offsets: Argument, longest: Argument) -> Shape:
-    """``[B,S,H,D]`` out of ``[T,H,D]`` or ``[1,T,H,D]`` for B sequences, if all are as long as the longest, S.
-
-    ``offsets``: where each sequence begins and the last ends; a tensor that is not packed stays as it is.
-    """
-    if not _are_packed(offsets) and len(x) == _BATCHED:
-        return x
-    number = offsets.numel - 1 if isinstance(offsets, Shape) else 0
-    *before, positions, heads, width = x
-    if not isinstance(longest, int) or before not in ([], [1]) or number * longest != positions:
-        raise FormulaError("packed sequences: their lengths are values of a tensor, not sizes")
-    return Shape((number, longest, heads, width), x.dtype)
-
-
-def _packed(query: Shape, key: Shape, value: Shape, *lengths: Argument) -> tuple[Shape, Shape, Shape]:
-    """All three as ``[B,S,H,D]``; ``lengths``: offsets of queries and of keys, the longest of each."""
-    offsets, key_offsets, longest, longest_key = lengths
-    return (
-        _unpacked(query, offsets, longest),
-        _unpacked(key, key_offsets, longest_key),
-        _unpacked(value, key_offsets, longest_key),
     )
 
 
@@ -221,11 +122,11 @@ def _overrideable_backward(_grad: Shape, query: Shape, key: Shape, value: Shape,
 
 def _cudnn(query: Shape, key: Shape, value: Shape, *lengths: Argument, causal: Argument, bias: Argument) -> Attention:
     """Heads before positions, or packed."""
-    if not _are_packed(lengths[0]):
+    if not are_packed(lengths[0]):
         return _heads_first(query, key, value, causal=causal, bias=bias)
-    if len(query) == _BATCHED:
+    if len(query) == BATCHED:
         raise FormulaError("packed sequences with heads before positions: not a layout that cuDNN takes")
-    query, key, value = _packed(query, key, value, *lengths)
+    query, key, value = unpack(query, key, value, *lengths)
     masked = masked_scores(query[1], key[1], None, 0) if causal is True else 0
     return _positions_first(query, key, value, masked, bias)
 
@@ -240,14 +141,14 @@ def _cudnn_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape,
 
 def _flash_direct(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     """Windows are ``None`` or negative where open; FlashAttention aligns its masks at the bottom right."""
-    _refuse_used(rest[10], *rest[12:13])
-    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[5], rest[8:10], bias=rest[11])
+    refuse_used(rest[10], *rest[12:13])
+    return _flash_windows(*unpack(query, key, value, *rest[:4]), rest[5], rest[8:10], bias=rest[11])
 
 
 def _varlen(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
     """Torch's own operator around the kernels for packed sequences."""
-    _refuse_used(*rest[8:10])
-    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[4], rest[6])
+    refuse_used(*rest[8:10])
+    return _flash_windows(*unpack(query, key, value, *rest[:4]), rest[4], rest[6])
 
 
 def _varlen_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
@@ -255,7 +156,7 @@ def _varlen_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, *rest:
 
 
 def _varlen_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    return _flash_windows(*_packed(query, key, value, *rest[2:6]), rest[6], rest[9])
+    return _flash_windows(*unpack(query, key, value, *rest[2:6]), rest[6], rest[9])
 
 
 def _triton(query: Shape, key: Shape, value: Shape, *_: Argument) -> Attention:
@@ -271,13 +172,13 @@ def _flash_direct_in_place(_out: Shape, query: Shape, key: Shape, value: Shape, 
 
 
 def _flash_direct_quantized(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    _refuse_used(rest[13])
-    return _flash_windows(*_packed(query, key, value, *rest[:4]), rest[5], rest[11:13], bias=rest[14])
+    refuse_used(rest[13])
+    return _flash_windows(*unpack(query, key, value, *rest[:4]), rest[5], rest[11:13], bias=rest[14])
 
 
 def _flash_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    if len(query) != _BATCHED:
-        query, key, value = _packed(query, key, value, *rest[2:6])
+    if len(query) != BATCHED:
+        query, key, value = unpack(query, key, value, *rest[2:6])
     return _flash_windows(query, key, value, rest[7], rest[11:13])
 
 
@@ -294,13 +195,13 @@ def _flash_windows(
 
 
 def _efficient_direct(query: Shape, key: Shape, value: Shape, bias: Argument, *rest: Argument) -> Attention:
-    _refuse_used(rest[8])
-    query, key, value = _packed(query, key, value, *rest[:4])
+    refuse_used(rest[8])
+    query, key, value = unpack(query, key, value, *rest[:4])
     return _positions_first(query, key, value, _custom_mask(query, key, rest[5], rest[9]), bias)
 
 
 def _efficient_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
-    query, key, value = _packed(query, key, value, *rest[2:6])
+    query, key, value = unpack(query, key, value, *rest[2:6])
     return _positions_first(query, key, value, _custom_mask(query, key, rest[10], rest[14]), rest[0])
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel, varlen  # noqa: F401 - registers operators
 from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
-from auditor.formulas.attention import masked_scores
+from auditor.formulas.scores import masked_scores
 from auditor.operations import Amount
 from auditor.tally import NUMBER, Shape
 
