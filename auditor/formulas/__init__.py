@@ -19,7 +19,7 @@ pooling          1 per element of a window; 2 per neighbour interpolated
 linalg           textbook leading terms; iterative methods have no price
 quantization     scale, shift, round, clamp
 transformer      fused blocks as the operators they stand for
-traced           what stands only in traced graphs, as the operators it is part of
+flex             attention written as functions of scores
 sparse           what a tensor stores, where it does not store every element
 prims            the primitives of compilers as the operators they make up
 moving           data moved, named, allocated, sent: nothing is computed
@@ -34,6 +34,7 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     activation,
     attention,
     convolution,
+    flex,
     indexing,
     linalg,
     loss,
@@ -48,7 +49,6 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     random,
     recurrent,
     reduction,
-    traced,
     sparse,
     transformer,
 )
