@@ -63,7 +63,7 @@ class Schema:
         self._names = tuple(argument.name for argument in arguments)
         self._defaults = tuple(argument.default_value for argument in arguments)
         self._numbers = tuple(_may_be_number(str(argument.real_type)) for argument in arguments)
-        formula = TABLE.find(op)
+        formula = TABLE.find(op) or TABLE.find_sparse(op)
         self.unpriced = formula is None and not is_marker(name)
         self.matrix = formula is not None and formula.family in MATRIX_FAMILIES
         self.free = is_marker(name) or (formula is not None and formula.function is None)

@@ -148,7 +148,7 @@ class _Core:
 
 def _role(name: str) -> _Role | None:
     """What is to be done with an operator; None where it is left as it is."""
-    formula = TABLE.find(name)
+    formula = TABLE.find(name) or TABLE.find_sparse(name)
     if is_marker(name):
         return None
     if formula is None:

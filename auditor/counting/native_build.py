@@ -147,5 +147,5 @@ def _search_path() -> str:
 
 
 def _reason(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if "error" in line.lower()] or output.splitlines()[-1:]
-    return (lines[0] if lines else "the compiler said nothing")[:_LONGEST_REASON]
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["the compiler said nothing"]
+    return next((line for line in lines if "error: " in line), lines[-1])[:_LONGEST_REASON]

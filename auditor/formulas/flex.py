@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.formulas import registry
-from auditor.formulas.attention import Attention
+from auditor.formulas.scores import Attention
 from auditor.operations import Amount, Family
 
 if TYPE_CHECKING:

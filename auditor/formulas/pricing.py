@@ -11,6 +11,7 @@ from auditor.formulas.sizes import shapes
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
 from auditor.tally import Argument, Phase, Signature, Tally, decode_arguments
 
+_MOST_PRICES = 1 << 16  # kept; signatures may go on changing for months
 _FLOATING = ("float", "bfloat", "complex")
 
 
@@ -41,6 +42,7 @@ class Pricer:
     registry: Registry = TABLE
     problems: dict[str, str] = field(default_factory=dict)
     _prices: dict[Signature, Price] = field(default_factory=dict)
+    _revision: int = -1
 
     def price(self, tally: Tally) -> Operations:
         """The operations of a tally; operators without a usable formula are ``unpriced``, with calls."""
@@ -56,7 +58,10 @@ class Pricer:
         return Operations(amounts, unpriced)
 
     def of(self, signature: Signature) -> Price:
-        """The price of one call; worked out at its first use."""
+        """The price of one call; worked out at its first use, and again when a formula has been registered since."""
+        if self._revision != self.registry.revision or len(self._prices) >= _MOST_PRICES:
+            self._prices.clear()
+            self._revision = self.registry.revision
         price = self._prices.get(signature)
         if price is None:
             price = self._prices[signature] = self._work_out(signature)
