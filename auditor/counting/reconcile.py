@@ -48,6 +48,7 @@ _KIND_OF_FAMILY = {
 _KIND_OF_TRACED = {
     "aten::_convolution": Kind.CONVOLUTION,
     "aten::_convolution_mode": Kind.CONVOLUTION,
+    "aten::conv_tbc": Kind.CONVOLUTION,
     "aten::scaled_dot_product_attention": Kind.ATTENTION,
     "aten::_native_multi_head_attention": Kind.ATTENTION,
     "aten::_transformer_encoder_layer_fwd": Kind.ATTENTION,
@@ -162,17 +163,23 @@ def _cancel(mine: list[Work], other: list[Work]) -> list[Rest]:
     left_mine = [Rest(*piece, ours=True) for piece in _left(mine, other)]
     left_other = [Rest(*piece, ours=False) for piece in _left(other, mine)]
     for whole, parts in ((left_other, left_mine), (left_mine, left_other)):
-        for rest in [rest for rest in whole if _is_composite(rest)]:
-            made_of = _adding_up_to(rest.ops * rest.calls, parts)
-            if made_of:
-                whole.remove(rest)
+        for layers in _composites(whole):
+            made_of = _adding_up_to(sum(rest.ops * rest.calls for rest in layers), parts)
+            if made_of and all(rest in whole for rest in layers):
+                for rest in layers:
+                    whole.remove(rest)
                 for part in made_of:
                     parts.remove(part)
     return left_mine + left_other
 
 
-def _is_composite(rest: Rest) -> bool:
-    return any(word in rest.op for word in ("lstm", "gru", "rnn", "attention", "encoder_layer"))
+def _composites(rests: list[Rest]) -> list[list[Rest]]:
+    """Layers made of parts: those alike together, since equal parts are one piece of work; then each alone."""
+    alike: dict[tuple[str, int], list[Rest]] = {}
+    for rest in rests:
+        if any(word in rest.op for word in ("lstm", "gru", "rnn", "attention", "encoder_layer", "einsum")):
+            alike.setdefault((rest.op, rest.ops), []).append(rest)
+    return [*alike.values(), *([rest] for layers in alike.values() if len(layers) > 1 for rest in layers)]
 
 
 def _adding_up_to(target_ops: int, parts: list[Rest]) -> list[Rest]:

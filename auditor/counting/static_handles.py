@@ -69,6 +69,18 @@ def first_once(inputs: list[Any], _outputs: list[Any]) -> int:
     return prod(_sizes(inputs[0]))
 
 
+def outer(_inputs: list[Any], outputs: list[Any]) -> int:
+    """``addr(c, x, y)``: one multiply-add per entry of the result."""
+    return prod(_sizes(outputs[0]))
+
+
+def grouped(inputs: list[Any], _outputs: list[Any]) -> int:
+    """``_grouped_mm``: the groups share what is not batched: rows, columns or what is summed over."""
+    first, second = (_sizes(tensor) for tensor in inputs[:2])
+    batch = first[0] if len(first) == len(second) == 3 else 1
+    return batch * prod(first[-2:]) * second[-1]
+
+
 def attention(inputs: list[Any], _outputs: list[Any]) -> int:
     """Scores in full, masked or not, and their product with the values."""
     query, key, value = (_sizes(tensor) for tensor in inputs[:3])
@@ -78,6 +90,11 @@ def attention(inputs: list[Any], _outputs: list[Any]) -> int:
 def convolution_mode(inputs: list[Any], outputs: list[Any]) -> int:
     """A convolution whose padding is given in words."""
     return int(conv_flop_count(_sizes(inputs[0]), _sizes(inputs[1]), _sizes(outputs[0])))
+
+
+def convolution_tbc(inputs: list[Any], outputs: list[Any]) -> int:
+    """``conv_tbc``: the weight has the result's channels last."""
+    return prod(_sizes(outputs[0])) * prod(_sizes(inputs[1])[:2])
 
 
 def recurrent(inputs: list[Any], _outputs: list[Any]) -> int:
@@ -122,13 +139,20 @@ def _integers(value: Any) -> list[int]:
 
 
 def einsum(inputs: list[Any], _outputs: list[Any]) -> int:
-    """Pairs contracted in the order that torch takes; a pair without a summed index is no product."""
+    """Pairs contracted in the order that torch takes; a pair without a summed index is no product.
+
+    An index of extent 1 is summed over by nobody, so it is left out from the start.
+    """
     operands = [_sizes(value) for value in _parts(inputs[1])]
     terms, result = _einsum_terms(inputs[0].toIValue(), operands)
     extents: dict[str, int] = {}
     for term, sizes in zip(terms, operands, strict=True):
         for index, size in zip(term, sizes, strict=True):
             extents[index] = max(size, extents.get(index, 1))
+    terms = [
+        "".join(index for index, size in zip(term, sizes, strict=True) if size != 1)
+        for term, sizes in zip(terms, operands, strict=True)
+    ]
     constant = inputs[2].toIValue() if len(inputs) > 2 else None
     return _contract(terms, result, extents, list(constant or ()))
 
@@ -180,6 +204,10 @@ HANDLES: dict[str, Handle] = {
     "aten::vdot": first_once,
     "aten::inner": matmul,
     "aten::addmv": vector_third,
+    "aten::addr": outer,
+    "aten::_int_mm": matmul,
+    "aten::_grouped_mm": grouped,
+    "aten::conv_tbc": convolution_tbc,
     "aten::scaled_dot_product_attention": attention,
     "aten::_native_multi_head_attention": native_attention,
     "aten::_transformer_encoder_layer_fwd": encoder_layer,

@@ -108,6 +108,22 @@ def test_a_layer_in_parts_does_not_hide_another_difference():
     assert (row["operator"], row["module"], row["ours"]) == ("aten::_trilinear", "mix", "7")
 
 
+def test_equal_layers_in_parts_do_not_hide_another_difference():
+    """Attention by separate products in two layers, whose equal products one line of the tally holds."""
+    scores, result = Work("aten::bmm", "scores", 6, 2), Work("aten::bmm", "result", 4, 2)
+    blind = Work("aten::_trilinear", "[]", 7, 1)
+    theirs = StaticCount(
+        counter="x",
+        model="y",
+        total_ops=20,
+        modules=(),
+        work=tuple(Work("aten::scaled_dot_product_attention", place, 10, 1) for place in ("first", "second")),
+        unsupported=(("aten::bilinear", "mix", 1),),
+    )
+    (row,) = reconcile(Counted({Kind.PRODUCT: (scores, result, blind)}, {}), theirs, inputs="[]").explained
+    assert (row["operator"], row["module"]) == ("aten::_trilinear", "mix")
+
+
 PIECES = st.lists(
     st.builds(
         Work,

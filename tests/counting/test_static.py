@@ -98,6 +98,17 @@ MODELS = {
         draw(2, 3, 4),
         draw(2, 4, 5),
     ),
+    "outer": lambda: (Call(lambda a: torch.addr(draw(3, 4), a, draw(4))), draw(3)),
+    "grouped rows": lambda: (
+        Call(lambda a: torch._grouped_mm(a, draw(2, 16, 8), offs=torch.tensor([16, 32], dtype=torch.int32))),
+        draw(32, 16),
+    ),
+    "grouped, batched": lambda: (Call(lambda a: torch._grouped_mm(a, draw(2, 16, 8))), draw(2, 32, 16)),
+    "whole numbers": lambda: (
+        Call(lambda a: torch._int_mm(a, torch.ones(8, 16, dtype=torch.int8))),
+        torch.ones(32, 8, dtype=torch.int8),
+    ),
+    "time first": lambda: (Call(lambda x: torch.conv_tbc(x, draw(3, 4, 5), draw(5), 1)), draw(7, 2, 4)),
     "tensordot": lambda: (
         Call(lambda a: (torch.tensordot(a, draw(4, 5), dims=1), torch.inner(a, a))),
         draw(3, 4),
@@ -141,7 +152,7 @@ INDICES = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)
 def test_einsum_is_counted_as_torch_runs_it(terms, data):
     letters = sorted(set("".join(terms)))
     result = "".join(data.draw(st.lists(st.sampled_from(letters), unique=True, max_size=3)))
-    extents = {letter: data.draw(st.integers(2, 4), label=letter) for letter in letters}
+    extents = {letter: data.draw(st.integers(1, 4), label=letter) for letter in letters}
     equation = f"{','.join(terms)}->{result}"
     operands = [draw(*(extents[letter] for letter in term)) for term in terms]
     module = Call(lambda *tensors: torch.einsum(equation, *tensors))
