@@ -4,6 +4,7 @@
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU
+# make survey      models of many libraries, counted beside other counters; SURVEY_ARGS="--out DIR" also writes files
 # make clean       what was built and installed goes; audits/ stays
 #
 # The environment is made in $(VENV) at first use, and again when pyproject.toml or the pinned versions change.
@@ -16,22 +17,25 @@ CONSTRAINTS := .ci/constraints.txt
 TEST_WORKERS ?= 2
 TEST_ARGS ?=
 BENCH_ARGS ?=
+SURVEY_ARGS ?=
 DEMO_ARGS ?=
 DEMO_DIR ?= audits/demo-$(shell date -u +%Y%m%d-%H%M%S)
 
 ifeq ($(strip $(VENV)),)
 PY := $(PYTHON)
 INSTALLED := python-version
+SURVEYED := $(INSTALLED)
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+SURVEYED := $(VENV)/.surveyed
 endif
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint test-gpu bench-gpu clean install python-version
+.PHONY: demo test bench lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -54,6 +58,7 @@ lint: $(INSTALLED)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases benchmarks/overhead.py benchmarks/workloads
+	$(PY) -m mypy --explicit-package-bases benchmarks/accuracy
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 test-gpu: $(INSTALLED)
@@ -61,6 +66,9 @@ test-gpu: $(INSTALLED)
 
 bench-gpu: $(INSTALLED)
 	$(PY) benchmarks/overhead.py --device cuda $(BENCH_ARGS)
+
+survey: $(SURVEYED)
+	$(PY) -m benchmarks.accuracy $(SURVEY_ARGS)
 
 install: $(INSTALLED)
 
@@ -77,4 +85,8 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
 	$(PIP) install torch==2.13.0
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) hatchling editables
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,html,terminal,dev]'
+	@touch $@
+
+$(VENV)/.surveyed: benchmarks/accuracy/requirements.txt $(CONSTRAINTS) $(INSTALLED)
+	$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --requirement $<
 	@touch $@

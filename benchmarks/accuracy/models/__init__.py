@@ -1,0 +1,1 @@
+"""Builders of small models with random weights; nothing is downloaded."""
