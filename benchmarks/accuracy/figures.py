@@ -14,6 +14,7 @@ TABLE = Path(__file__).parent / "published.csv"
 GIGA = 10**9
 BIASES = "biases of linear layers"
 RECURRENT = "recurrent layers"
+ROUNDING = "is rounded"
 # Operators of fvcore that hold no matrix work and are in the totals that are published.
 _BESIDE = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample")
 
@@ -52,8 +53,8 @@ def published(model: str) -> list[tuple[int, Published]]:
 def way_to(figure: Published, ours: Mapping[str, int], beside: Mapping[str, int]) -> tuple[list[Step], int]:
     """The parts that lead from our matrix work to the published figure, and what is left unexplained.
 
-    ours: multiply-adds by kind of matrix work. beside: other work by fvcore's names, and ``BIASES``. What is less than
-    half a unit of the figure's last digit is rounding, and not left.
+    ours: multiply-adds by kind of matrix work. beside: other work by fvcore's names, and ``BIASES``. Up to half a unit
+    of the figure's last digit is rounding. Parts and rest add up to the figure exactly.
 
     Raises: ValueError: the figure's convention is not known.
     """
@@ -61,7 +62,9 @@ def way_to(figure: Published, ours: Mapping[str, int], beside: Mapping[str, int]
     reached = sum(ours.values()) + sum(step.macs for step in steps)
     rest = figure.macs - reached
     half_unit = Decimal(5).scaleb(int(Decimal(figure.gmac).as_tuple().exponent) - 1) * GIGA
-    return steps, 0 if abs(rest) <= half_unit else rest
+    if abs(rest) > half_unit:
+        return steps, rest
+    return [*steps, *([Step(ROUNDING, rest)] if rest else [])], 0
 
 
 def _convention(convention: str, ours: Mapping[str, int], beside: Mapping[str, int]) -> Iterator[Step]:

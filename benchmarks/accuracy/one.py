@@ -1,4 +1,4 @@
-"""One row of the survey, measured in a process of its own, as one line of JSON on standard output.
+"""One row of the survey as JSON will hold it.
 
 Each column is measured for itself: what fails is said in its place, ``{"unavailable": why}``.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 import warnings
 from functools import partial
@@ -20,7 +19,6 @@ from auditor.formulas import Pricer
 from auditor.operations import MATRIX_FAMILIES
 from auditor.units import OPS_PER_MULTIPLY_ADD, wire
 from benchmarks.accuracy import explain, figures, peers
-from benchmarks.accuracy.catalogue import models
 from benchmarks.accuracy.steps import COUNTERS, counted, step_of, subject_of
 
 if TYPE_CHECKING:
@@ -201,16 +199,3 @@ def _compiled(model: Model) -> Row:
         **{name: {family: wire(side.by_family[family]) for family in families} for name, side in sides.items()},
         "unpriced": dict(count.unpriced),
     }
-
-
-def main(arguments: list[str]) -> int:
-    """``NAME`` or ``NAME --compiled``."""
-    model = models()[arguments[0]]
-    with contextlib.redirect_stdout(sys.stderr):
-        measured = compiled_row(model) if "--compiled" in arguments else row(model)
-    print(json.dumps(measured))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

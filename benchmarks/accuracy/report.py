@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from auditor.counting.compiled import UNSEEN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,12 +18,13 @@ multiply-add is two. Every counter is given the same step: the same seed, a mode
 
 - **forward, backward, optimizer**: the auditor's Python counter; *other* is inference and recomputation in the step.
 - **native**: the auditor's native counter against its Python one, operator by operator and signature by signature.
-- **compiled**: matrix work of the step under torch.compile against the same step without.
+- **compiled**: matrix work of the step under torch.compile against the same step without; *lower bound* where compiled
+  code runs an operator that has no price.
 - **FlopCounterMode**: its total against our matrix work. For each signature its own formula is asked what it would
   count, and what it did count must be the sum: what is left over is *unexplained*.
 - **fvcore**: its matrix work of the forward pass, in training mode, with the auditor's handles, against ours.
-- **figure**: matrix work of the forward pass worked out by hand, or published, against ours; published figures are held
-  to half a unit of their last digit.
+- **figure**: matrix work of the forward pass worked out by hand, or published, against ours; a published figure is held
+  to half a unit of its last digit.
 
 *exact*: both agree to the operation. *named*: all of the difference is explained below, by operators. A dash: there is
 none."""
@@ -76,7 +79,14 @@ def compiled_verdict(row: Row) -> str:
     if column["eager"] == column["compiled"]:
         return "exact"
     eager, compiled = (sum(map(int, column[side].values())) for side in ("eager", "compiled"))
-    return f"{(compiled - eager) / eager:+.2%}" if eager else "differs"
+    if compiled < eager and _named_unpriced(column):
+        return "lower bound"
+    return f"**{compiled - eager:+,}**"
+
+
+def _named_unpriced(column: Row) -> list[str]:
+    """Operators of compiled code without a price; fused kernels hold no matrix work and are left out."""
+    return [op for op in column["unpriced"] if op != UNSEEN]
 
 
 def _figures_verdict(row: Row) -> str:
@@ -176,8 +186,8 @@ def _compiled(rows: Sequence[Row]) -> Iterator[str]:
         if "unavailable" not in column:
             sides = [[f"{int(column[side][family]):,}" for family in MATRIX] for side in ("eager", "compiled")]
             cells = [eager if eager == other else f"{eager} / {other}" for eager, other in zip(*sides, strict=True)]
-            lines.append(_line(row["name"], *cells))
-    yield from _table(f"| model | {' | '.join(MATRIX)} |", lines)
+            lines.append(_line(row["name"], *cells, ", ".join(_named_unpriced(column)) or "-"))
+    yield from _table(f"| model | {' | '.join(MATRIX)} | without a price |", lines)
 
 
 def _flop_counter(rows: Sequence[Row]) -> Iterator[str]:

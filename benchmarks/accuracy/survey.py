@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
@@ -12,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.accuracy.catalogue import models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.connection import Connection
 
 Row = dict[str, Any]
 _LONGEST_REASON = 300
 # What every row needs takes longer to import than most take to measure; rows are forked from where it is loaded.
 _PRELOADED = ["benchmarks.accuracy.one", "torch._dynamo", "fvcore.nn", "transformers.modeling_utils"]
-# Counts depend on no thread; nothing is downloaded.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def survey(
@@ -32,7 +32,7 @@ def survey(
     tasks = [(name, True) for name in chosen if compile_too and known[name].compiled]  # these take longest
     tasks += [(name, False) for name in chosen]
     results: dict[tuple[str, bool], Row] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with _environment(), ThreadPoolExecutor(workers) as pool:
         running = {pool.submit(measure, *task, limit_s): task for task in tasks}
         for number, done in enumerate(as_completed(running), 1):
             name, compiled = task = running[done]
@@ -40,6 +40,23 @@ def survey(
             tell(f"{number}/{len(tasks)} {name}{', compiled' if compiled else ''}: {results[task]['seconds']} s")
     not_run = {"compiled": {"unavailable": "not run"}}
     return [{**results.get((name, True), not_run), **results[name, False]} for name in chosen]
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Rows are measured on one thread each, offline, and with nothing that was compiled before, or half compiled."""
+    with tempfile.TemporaryDirectory() as cache:
+        ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TORCHINDUCTOR_CACHE_DIR": cache}
+        before = {name: os.environ.get(name) for name in ours}
+        os.environ.update(ours)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def measure(name: str, compiled: bool, limit_s: float) -> Row:
@@ -52,7 +69,6 @@ def measure(name: str, compiled: bool, limit_s: float) -> Row:
 
 
 def _measured_apart(name: str, compiled: bool, limit_s: float) -> Row:
-    os.environ.update(_ENVIRONMENT)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     source, sink = context.Pipe(duplex=False)

@@ -8,17 +8,25 @@ from torch import nn
 
 from benchmarks.accuracy import figures, peers
 from benchmarks.accuracy.catalogue import models
-from benchmarks.accuracy.figures import BIASES, RECURRENT, Published, Step, way_to
+from benchmarks.accuracy.figures import BIASES, RECURRENT, ROUNDING, Published, Step, way_to
 
 OURS = {"convolutions": 1_000_000_000, "matrix products": 500_000_000}
 
 
 @pytest.mark.parametrize(
-    ("printed", "rest"),
-    [("1.5", 0), ("1.50", 0), ("1.54", 40_000_000), ("1.504", 4_000_000), ("1.55", 50_000_000), ("1.46", -40_000_000)],
+    ("printed", "ours", "steps", "rest"),
+    [
+        ("1.5", 1_500_000_000, [], 0),
+        ("1.5", 1_549_999_999, [Step(ROUNDING, -49_999_999)], 0),
+        ("1.5", 1_550_000_000, [Step(ROUNDING, -50_000_000)], 0),
+        ("1.5", 1_550_000_001, [], -50_000_001),
+        ("1.50", 1_495_000_000, [Step(ROUNDING, 5_000_000)], 0),
+        ("1.50", 1_494_999_999, [], 5_000_001),
+        ("2", 1_500_000_000, [Step(ROUNDING, 500_000_000)], 0),
+    ],
 )
-def test_less_than_half_a_unit_of_the_last_digit_is_rounding(printed, rest):
-    assert way_to(Published(printed, "matrix", "x"), OURS, {}) == ([], rest)
+def test_half_a_unit_of_the_last_digit_is_rounding_and_more_is_unexplained(printed, ours, steps, rest):
+    assert way_to(Published(printed, "matrix", "x"), {"convolutions": ours}, {}) == (steps, rest)
 
 
 def test_what_others_count_beside_is_named():

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from benchmarks.accuracy import report
+from auditor.counting.compiled import UNSEEN
+from benchmarks.accuracy import peers, report
 from benchmarks.accuracy.catalogue import Model, models, register
 from benchmarks.accuracy.one import row
 from benchmarks.accuracy.survey import measure, survey
@@ -74,9 +75,8 @@ def test_a_name_is_given_once():
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_what_is_worked_out_by_hand_is_what_is_counted(name):
-    measured = row(models()[name])
-    assert measured["figures"][0]["ours"] == str(models()[name].by_hand)
-    assert measured["fvcore"]["ours"] == measured["fvcore"]["theirs"] == str(models()[name].by_hand)
+    opinion = peers.fvcore(models()[name])
+    assert opinion.ours == opinion.theirs == str(models()[name].by_hand)
 
 
 def test_a_process_that_fails_or_takes_too_long_is_a_row_that_says_so():
@@ -118,10 +118,18 @@ def test_a_column_in_a_word(column, word):
 
 
 @pytest.mark.parametrize(
-    ("eager", "compiled", "word"), [("100", "100", "exact"), ("100", "99", "-1.00%"), ("0", "5", "differs")]
+    ("compiled", "unpriced", "word"),
+    [
+        ("100", {}, "exact"),
+        ("100", {"mine::op": 1}, "exact"),
+        ("99", {}, "**-1**"),
+        ("99", {UNSEEN: 1}, "**-1**"),
+        ("99", {"mine::op": 1}, "lower bound"),
+        ("1200", {"mine::op": 1}, "**+1,100**"),
+    ],
 )
-def test_the_compiled_column_in_a_word(eager, compiled, word):
-    column = {"eager": {"matmul": eager}, "compiled": {"matmul": compiled}}
+def test_the_compiled_column_in_a_word(compiled, unpriced, word):
+    column = {"eager": {"matmul": "100"}, "compiled": {"matmul": compiled}, "unpriced": unpriced}
     assert report.compiled_verdict({"compiled": column}) == word
     assert report.compiled_verdict({"compiled": {"unavailable": "not run"}}) == "not run"
     assert report.compiled_verdict({"compiled": {"unavailable": "RuntimeError"}}) == "failed"

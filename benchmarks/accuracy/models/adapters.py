@@ -6,16 +6,21 @@ from typing import Any
 
 from benchmarks.accuracy.catalogue import Subject, model
 from benchmarks.accuracy.models import decoders, encoders
+from benchmarks.accuracy.models.small import BATCH, LAYERS, LENGTH, WIDTH
+
+RANK = 4
+# Queries keep the width, Llama's two key-value heads take half of it.
+_ADAPTERS = LAYERS * 2 * BATCH * LENGTH * RANK * (WIDTH + WIDTH + WIDTH + WIDTH // 2)
 
 
 def _adapted(subject: Subject, targets: list[str], **options: Any) -> Subject:
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, **options)
+    config = LoraConfig(r=RANK, lora_alpha=8, target_modules=targets, **options)
     return Subject(module=get_peft_model(subject.module, config), kwargs=subject.kwargs)
 
 
-@model("lora-llama", library="peft", compiled=True)
+@model("lora-llama", library="peft", by_hand=decoders.gated_ops(2) + _ADAPTERS, compiled=True)
 def lora_llama() -> Subject:
     """Llama, adapters of rank 4 on queries and values."""
     return _adapted(decoders.llama(), ["q_proj", "v_proj"])

@@ -21,7 +21,7 @@ _HEAD = WIDTH // HEADS
 _ROWS = BATCH * LENGTH
 
 
-def _gated_ops(key_heads: int = HEADS, *, head: int = _HEAD) -> int:
+def gated_ops(key_heads: int = HEADS, *, head: int = _HEAD) -> int:
     """A Llama-like model: projections, full scores, a gated network, the head."""
     projections = 2 * _ROWS * WIDTH * head * (2 * HEADS + 2 * key_heads)
     attention = 4 * BATCH * HEADS * LENGTH**2 * head
@@ -35,7 +35,7 @@ def _plain_ops(inner: int = 4 * WIDTH) -> int:
     return LAYERS * block + 2 * _ROWS * WIDTH * VOCABULARY
 
 
-@model("llama", library="transformers", by_hand=_gated_ops(2), compiled=True)
+@model("llama", library="transformers", by_hand=gated_ops(2), compiled=True)
 def llama() -> Subject:
     """Llama, 2 layers, width 64, 4 heads over 2 key-value heads."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -43,7 +43,7 @@ def llama() -> Subject:
     return Subject(module=LlamaForCausalLM(LlamaConfig(**SIZES, num_key_value_heads=2)), kwargs=language())
 
 
-@model("mistral", library="transformers", by_hand=_gated_ops(2))
+@model("mistral", library="transformers", by_hand=gated_ops(2))
 def mistral() -> Subject:
     """Mistral with a sliding window of 8; the window's zeros are computed."""
     from transformers import MistralConfig, MistralForCausalLM
@@ -52,7 +52,7 @@ def mistral() -> Subject:
     return Subject(module=MistralForCausalLM(config), kwargs=language())
 
 
-@model("qwen2", library="transformers", by_hand=_gated_ops(2))
+@model("qwen2", library="transformers", by_hand=gated_ops(2))
 def qwen2() -> Subject:
     """Qwen2."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -60,7 +60,7 @@ def qwen2() -> Subject:
     return Subject(module=Qwen2ForCausalLM(Qwen2Config(**SIZES, num_key_value_heads=2)), kwargs=language())
 
 
-@model("qwen3", library="transformers", by_hand=_gated_ops(2))
+@model("qwen3", library="transformers", by_hand=gated_ops(2))
 def qwen3() -> Subject:
     """Qwen3: normalised queries and keys."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -69,7 +69,7 @@ def qwen3() -> Subject:
     return Subject(module=Qwen3ForCausalLM(config), kwargs=language())
 
 
-@model("gemma", library="transformers", by_hand=_gated_ops(1, head=32))
+@model("gemma", library="transformers", by_hand=gated_ops(1, head=32))
 def gemma() -> Subject:
     """Gemma: heads wider than the model divides, one key-value head."""
     from transformers import GemmaConfig, GemmaForCausalLM
@@ -78,7 +78,7 @@ def gemma() -> Subject:
     return Subject(module=GemmaForCausalLM(config), kwargs=language())
 
 
-@model("gemma2", library="transformers", by_hand=_gated_ops(2))
+@model("gemma2", library="transformers", by_hand=gated_ops(2))
 def gemma2() -> Subject:
     """Gemma 2: soft caps, a window in every other layer."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
@@ -87,7 +87,7 @@ def gemma2() -> Subject:
     return Subject(module=Gemma2ForCausalLM(config), kwargs=language())
 
 
-@model("phi3", library="transformers", by_hand=_gated_ops(2))
+@model("phi3", library="transformers", by_hand=gated_ops(2))
 def phi3() -> Subject:
     """Phi-3: queries, keys and values in one product."""
     from transformers import Phi3Config, Phi3ForCausalLM
@@ -95,7 +95,7 @@ def phi3() -> Subject:
     return Subject(module=Phi3ForCausalLM(Phi3Config(**SIZES, num_key_value_heads=2)), kwargs=language())
 
 
-@model("olmo2", library="transformers", by_hand=_gated_ops(2))
+@model("olmo2", library="transformers", by_hand=gated_ops(2))
 def olmo2() -> Subject:
     """OLMo 2: norms after the layers."""
     from transformers import Olmo2Config, Olmo2ForCausalLM

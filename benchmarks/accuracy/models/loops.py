@@ -16,7 +16,11 @@ def _adam(*modules: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam([parameter for module in modules for parameter in module.parameters()], lr=1e-3)
 
 
-@model("gan")
+_GENERATOR = 16 * 32 * 16 + 16 * 32 * 16 * 16 + 64 * 16 * 16
+_CRITIC = 64 * 16 * 16 + 16 * 16 * 32 * 16 + 512
+
+
+@model("gan", by_hand=2 * BATCH * (_GENERATOR + _CRITIC))
 def gan() -> Subject:
     """A convolutional GAN on 16x16 images: a discriminator's step and a generator's, two optimizers."""
     generator = nn.Sequential(
@@ -97,7 +101,7 @@ def gnn() -> Subject:
     return Subject(module=Graph(), args=(torch.randn(NODES, 16), edges), loss=lambda out: F.cross_entropy(out, labels))
 
 
-@model("dqn")
+@model("dqn", by_hand=2 * BATCH * (8 * 64 + 64 * 4))
 def dqn() -> Subject:
     """Deep Q-learning: acting without gradients, targets from a second network, Huber loss, clipping, soft update."""
     online, target = (nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4)) for _ in range(2))
