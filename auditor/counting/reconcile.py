@@ -47,9 +47,15 @@ _KIND_OF_FAMILY = {
 }
 _KIND_OF_TRACED = {
     "aten::_convolution": Kind.CONVOLUTION,
+    "aten::convolution": Kind.CONVOLUTION,
     "aten::_convolution_mode": Kind.CONVOLUTION,
     "aten::conv_tbc": Kind.CONVOLUTION,
     "aten::scaled_dot_product_attention": Kind.ATTENTION,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": Kind.ATTENTION,
+    "aten::_scaled_dot_product_flash_attention": Kind.ATTENTION,
+    "aten::_scaled_dot_product_efficient_attention": Kind.ATTENTION,
+    "aten::_scaled_dot_product_cudnn_attention": Kind.ATTENTION,
+    "aten::_scaled_dot_product_fused_attention_overrideable": Kind.ATTENTION,
     "aten::_native_multi_head_attention": Kind.ATTENTION,
     "aten::_transformer_encoder_layer_fwd": Kind.ATTENTION,
     "aten::lstm": Kind.RECURRENT,

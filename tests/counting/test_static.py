@@ -16,8 +16,10 @@ from torch.nn import functional
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.reconcile import priced
 from auditor.counting.static import StaticCount, analyse
+from auditor.counting.static_handles import HANDLES
 from auditor.errors import CountingError
-from auditor.formulas import Pricer
+from auditor.formulas import TABLE, Pricer
+from auditor.operations import MATRIX_FAMILIES
 
 
 def counted_ops(module, *args, **kwargs):
@@ -108,6 +110,20 @@ MODELS = {
         Call(lambda a: torch._int_mm(a, torch.ones(8, 16, dtype=torch.int8))),
         torch.ones(32, 8, dtype=torch.int8),
     ),
+    "whole weights": lambda: (
+        Call(lambda a: torch._weight_int8pack_mm(a, torch.ones(8, 16, dtype=torch.int8), torch.ones(8))),
+        draw(32, 16),
+    ),
+    "activated": lambda: (Call(lambda a: torch._addmm_activation(draw(5), a, draw(4, 5))), draw(3, 4)),
+    "the kernel itself": lambda: (
+        Call(lambda q, k: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, k)[0]),
+        draw(2, 3, 6, 8),
+        draw(2, 3, 4, 8),
+    ),
+    "convolution by its general name": lambda: (
+        Call(lambda x: torch.convolution(x, draw(4, 2, 3), None, [1], [0], [1], True, [0], 2)),
+        draw(2, 4, 9),
+    ),
     "time first": lambda: (Call(lambda x: torch.conv_tbc(x, draw(3, 4, 5), draw(5), 1)), draw(7, 2, 4)),
     "tensordot": lambda: (
         Call(lambda a: (torch.tensordot(a, draw(4, 5), dims=1), torch.inner(a, a))),
@@ -123,6 +139,17 @@ def test_agrees_with_the_count_to_the_operation(name):
     expected_ops = counted_ops(module, *args)
     assert expected_ops > 0
     assert analyse(module, args).total_ops == expected_ops
+
+
+# What a program does not call, but reaches from what it calls; and nn.Bilinear, whose work is no multiply-adds.
+BENEATH = ("backward", "cudnn", "miopen", "mkldnn", "nnpack", "slow_conv", "depthwise", "_attention_forward")
+WITHOUT = {"aten::_trilinear", "aten::_foreach_mm", "aten::convolution_overrideable", "aten::linear.out"}
+
+
+def test_every_operator_of_matrix_work_that_a_program_calls_has_a_handle():
+    priced_ops = {formula.op for formula in TABLE if formula.family in MATRIX_FAMILIES and formula.function}
+    called = {op for op in priced_ops if not any(word in op for word in BENEATH)}
+    assert called - HANDLES.keys() == WITHOUT
 
 
 def test_the_number_is_the_one_worked_out_by_hand():
