@@ -46,7 +46,12 @@ def survey(
 def _environment() -> Iterator[None]:
     """Rows are measured on one thread each, offline, and with nothing that was compiled before, or half compiled."""
     with tempfile.TemporaryDirectory() as cache:
-        ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TORCHINDUCTOR_CACHE_DIR": cache}
+        ours = {
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "TORCHINDUCTOR_CACHE_DIR": cache,
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
         before = {name: os.environ.get(name) for name in ours}
         os.environ.update(ours)
         try:

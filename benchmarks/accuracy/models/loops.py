@@ -68,7 +68,7 @@ class Autoencoder(nn.Module):
         return loss
 
 
-@model("vae", by_hand=2 * BATCH * (64 * 48 + 48 * 16 + 8 * 48 + 48 * 64), compiled=True)
+@model("vae", by_hand=2 * BATCH * (64 * 48 + 48 * 16 + 8 * 48 + 48 * 64))
 def vae() -> Subject:
     """A variational autoencoder of linear layers, 64 to 8, batch 8."""
     return Subject(module=Autoencoder(), args=(torch.randn(BATCH, 64),), loss=lambda out: out)
