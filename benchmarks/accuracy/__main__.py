@@ -65,7 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--libraries", nargs="+", choices=sorted({each.library for each in known.values()}))
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, the slowest column")
     parser.add_argument("--workers", type=int, default=2, help="models measured at a time")
-    parser.add_argument("--limit-s", type=float, default=300.0, help="how long one model may take")
+    parser.add_argument("--limit-s", type=float, default=600.0, help="how long one model may take")
     parser.add_argument("--out", type=Path, help="write accuracy.md and accuracy.json into this directory")
     parser.add_argument("--keep", action="store_true", help="keep both in benchmarks/results/")
     arguments = parser.parse_args(argv)
