@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _LONGEST_REASON = 300
+_LEAVING_S = 10.0  # for what libraries tidy away when their process ends
 # What every row needs takes longer to import than most take to measure; rows are forked from where it is loaded.
 _PRELOADED = ["benchmarks.accuracy.one", "torch._dynamo", "fvcore.nn", "transformers.modeling_utils"]
 
@@ -84,6 +85,7 @@ def _measured_apart(name: str, compiled: bool, limit_s: float) -> Row:
         if not source.poll(limit_s):
             return {"error": f"it took more than {limit_s:g} s"}
         row: Row = source.recv()
+        process.join(_LEAVING_S)
     except EOFError:
         process.join()
         return {"error": f"its process ended with code {process.exitcode}"}
