@@ -18,6 +18,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from auditor.counting.decomposed import marking
@@ -51,6 +52,7 @@ class CompiledCounter(Protocol):
 
 _counters: tuple[CompiledCounter, ...] = ()
 _unseen: Counter[str] = Counter()
+_under_way: ContextVar[Description | None] = ContextVar("description of the graph that is being compiled", default=None)
 
 
 def attach(counter: CompiledCounter) -> None:
@@ -119,14 +121,32 @@ def _keep(owner: Any, description: Description | None) -> None:
         setattr(owner, _NAME, description)
 
 
-def _generating(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Inductor's code generation, which rewrites the graph: it is described before."""
+def _compiling(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Inductor's way from a graph to code: the graph is described before it is rewritten, whatever a cache may hold."""
 
     @functools.wraps(original)
-    def generate(gm: Any, *args: Any, **kwargs: Any) -> Any:
-        description = _describe(gm, backward=kwargs.get("is_backward", False))
+    def compile_inner(gm: Any, *args: Any, **kwargs: Any) -> Any:
+        with _hidden():
+            description = _describe(gm, backward=kwargs.get("is_backward", False))
+            token = _under_way.set(description)
+            try:
+                code = original(gm, *args, **kwargs)
+            finally:
+                _under_way.reset(token)
+            _keep(code, description)
+        return code
+
+    return compile_inner
+
+
+def _generating(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Inductor's code generation, after which the code is saved: the description is with it by then."""
+
+    @functools.wraps(original)
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        description = _under_way.get()
         with _packaged(description):
-            code = original(gm, *args, **kwargs)
+            code = original(*args, **kwargs)
         _keep(code, description)
         return code
 
@@ -146,20 +166,6 @@ def _packaged(description: Description | None) -> Iterator[None]:
         yield
 
 
-def _compiling(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Inductor's way from a graph to code, which a cache may cut short: the graph is still what it was then."""
-
-    @functools.wraps(original)
-    def compile_inner(gm: Any, *args: Any, **kwargs: Any) -> Any:
-        with _hidden():
-            code = original(gm, *args, **kwargs)
-            if not hasattr(code, _NAME) or (getattr(code, _NAME) is not None and _description_of(code) is None):
-                _keep(code, _describe(gm, backward=kwargs.get("is_backward", False)))
-        return code
-
-    return compile_inner
-
-
 def _saving(original: Callable[..., Any]) -> Callable[..., Any]:
     """An entry of AOTAutograd's cache keeps the descriptions of its graphs."""
 
@@ -174,18 +180,27 @@ def _saving(original: Callable[..., Any]) -> Callable[..., Any]:
     return make_entry
 
 
-def _looking_up(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A lookup in AOTAutograd's cache finds only entries whose graphs are described."""
+def _choosing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Of the entries in AOTAutograd's cache, those whose graphs are described."""
 
     @functools.wraps(original)
-    def lookup(*args: Any, **kwargs: Any) -> Any:
-        found = original(*args, **kwargs)
-        if found is None:
-            return None
-        saved = [each for each in (found[0].compiled_fw, found[0].compiled_bw) if each is not None]
-        return found if all(_description_of(each) is not None for each in saved) else None
+    def candidates(cache: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        for candidate in original(cache, *args, **kwargs):
+            entry = candidate[0]
+            graphs = [getattr(entry, name, None) for name in ("compiled_fw", "compiled_bw")]
+            if all(graph is None or _described(graph) for graph in graphs):
+                yield candidate
 
-    return lookup
+    return candidates
+
+
+def _described(saved: Any) -> bool:
+    """Whether a saved graph has a description, of its own or of the code that it is bundled with."""
+    return _is_current(_description_of(saved)) or _is_current(_description_of(getattr(saved, "result", None)))
+
+
+def _is_current(description: Description | None) -> bool:
+    return description is not None and description.current
 
 
 def _loading(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -289,7 +304,7 @@ _patches = Patches(
         Patch("torch._inductor.compile_fx", "fx_codegen_and_compile", _generating),
         Patch("torch._inductor.output_code", "CompiledFxGraph.__call__", _running),
         Patch(_CACHE, "AOTAutogradCache.make_entry", _saving),
-        Patch(_CACHE, "AOTAutogradCache._lookup", _looking_up),
+        Patch("torch._inductor.codecache", "GuardedCache.iterate_over_candidates", _choosing),
         Patch("torch._functorch._aot_autograd.aot_autograd_result", "FxGraphCacheLoadable.load", _loading),
         Patch("torch.export.pt2_archive._package", "AOTICompiledModel.__call__", _running_package),
     ]

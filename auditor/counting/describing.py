@@ -2,8 +2,8 @@
 
 That graph comes after autograd, decomposition and partitioning, and before anything is fused: every operator that
 generated code computes still stands in it by name. Two things that were done to matrix products on the way are undone
-here, so that they count as eager's do: products decomposed into elementwise work (`auditor.counting.decomposed`
-marks them) and operands that were padded for faster kernels.
+here, so that they count as eager's do: products that were decomposed into elementwise work, which
+`auditor.counting.decomposed` marks, and operands that were padded for faster kernels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import fx
-from torch._ops import HigherOrderOperator, OpOverload
+from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 from torch.utils._sympy.printers import PythonPrinter
@@ -31,6 +31,8 @@ _print = PythonPrinter().doprint
 _CARRIERS = frozenset(
     {"with_effects", "run_with_rng_state", "run_and_save_rng_state", "graphsafe_run_with_rng_state", "out_dtype"}
 )
+# Of these, those that run it with the generator's state of an earlier run: in a backward graph, the forward's again.
+_REPLAYS = frozenset({"run_with_rng_state", "graphsafe_run_with_rng_state"})
 # Those that run the graph that they are given, once.
 _ONCE = frozenset({"invoke_subgraph", "control_deps", "strict_mode", "wrap"})
 # Where the graph that changes each score stands, and the block mask; where in a mask the numbers of its blocks stand.
@@ -74,9 +76,9 @@ class _Describer:
         if product is not None:
             if isinstance(product, Product):
                 self._operator(product.func, product.args, product.kwargs, times, recomputed)
-        elif isinstance(node.target, OpOverload):
+        elif (func := _overload(node.target)) is not None:
             args, kwargs = _values(module, node)
-            self._operator(node.target, args, kwargs, times, recomputed)
+            self._operator(func, args, kwargs, times, recomputed)
         elif isinstance(node.target, HigherOrderOperator):
             self._higher_order(module, node, times, recomputed)
         elif node.target is not operator.getitem and isinstance(node.meta.get("val", True), torch.Tensor | bool):
@@ -103,7 +105,8 @@ class _Describer:
         if name in _CARRIERS and inner is not None:
             rest = args[inner + 1 :] if name != "out_dtype" else args[inner + 2 :]
             kwargs = {key: value for key, value in kwargs.items() if key != "rng_state"}
-            self._operator(args[inner], rest, kwargs, times, recomputed)
+            again = recomputed or (self._backward and name in _REPLAYS)
+            self._operator(args[inner], rest, kwargs, times, again)
         elif name in _ONCE and (graphs := [part for part in args if isinstance(part, GraphModule)]):
             self.graph(graphs[0], times=times, recomputed=recomputed)
         elif inner is not None:  # auto_functionalized: arguments are not in the order of the operator's schema
@@ -161,6 +164,13 @@ def _symbols(module: GraphModule) -> dict[str, tuple[int, int | str | None]]:
             if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
                 found.setdefault(_text(size), (at, dim))
     return found
+
+
+def _overload(target: Any) -> OpOverload | None:
+    """The operator that a node calls, where a pass left out which overload because there is only one."""
+    if isinstance(target, OpOverloadPacket) and len(target.overloads()) == 1:
+        target = getattr(target, target.overloads()[0])
+    return target if isinstance(target, OpOverload) else None
 
 
 def _text(size: int | torch.SymInt) -> str:

@@ -7,18 +7,22 @@ know nothing of an audit read it too, and in the metadata of AOTInductor package
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from auditor.formulas import TABLE
 from auditor.tally import Argument, Phase, Shape, Signature, decode_arguments, encode_arguments
 
 FORMAT = 1
+_WRITERS = ("arguments.py", "decomposed.py", "describing.py", "graphs.py")
 # In front of an operator's name: it ran in compiled code, with arguments that cannot be told from outside.
 UNKNOWN = "torch.compile::"
 # A symbolic size stands in encoded arguments as a number that no size can be: this one, and upwards.
@@ -55,19 +59,26 @@ class Description:
         symbols: Mapping[str, Place],
         sizes: Sequence[str],
         calls: Iterable[Line],
+        writer: str = "",
     ) -> None:
         self.backward = backward
         self.symbols = dict(symbols)
         self.sizes = tuple(sizes)
         self.lines = tuple(calls)
+        self.writer = writer or fingerprint()
         self._where = tuple(self.symbols.values())
         self._evaluated: dict[tuple[tuple[int, ...], Phase], Calls] = {}
 
     @property
     def text(self) -> str:
         """The description as one line of JSON."""
-        content = {"format": FORMAT, "backward": self.backward, "symbols": self.symbols, "sizes": self.sizes}
-        return json.dumps({**content, "calls": self.lines}, separators=(",", ":"))
+        content = {"format": FORMAT, "writer": self.writer, "backward": self.backward, "symbols": self.symbols}
+        return json.dumps({**content, "sizes": self.sizes, "calls": self.lines}, separators=(",", ":"))
+
+    @property
+    def current(self) -> bool:
+        """Whether this version of the auditor, with its table of formulas, would write the same."""
+        return self.writer == fingerprint()
 
     @classmethod
     def read(cls, text: str) -> Description | None:
@@ -77,7 +88,13 @@ class Description:
             return None
         symbols = {name: (place[0], place[1]) for name, place in content["symbols"].items()}
         calls = [Line(*line) for line in content["calls"]]
-        return cls(backward=content["backward"], symbols=symbols, sizes=content["sizes"], calls=calls)
+        return cls(
+            backward=content["backward"],
+            symbols=symbols,
+            sizes=content["sizes"],
+            calls=calls,
+            writer=content["writer"],
+        )
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         """Pickled and copied as its text, so that a cache needs no auditor to be read."""
@@ -129,6 +146,13 @@ def _total(numbers: torch.Tensor) -> int:
     total = int(numbers.sum())
     _totals[numbers] = (version, total)
     return total
+
+
+@functools.cache
+def fingerprint() -> str:
+    """What changes when a graph would be described otherwise: the code that does it, and which operators are free."""
+    code = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _WRITERS)
+    return hashlib.sha256(f"{TABLE.digest}{code}".encode()).hexdigest()
 
 
 def _evaluate(expression: str, names: Mapping[str, int]) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Patch(NamedTuple):
-    """``wrap`` is given what stands at ``path`` (``Class.method``, ``function``) of a module; it returns what shall."""
+    """``wrap`` takes what stands at ``path`` (``Class.method``, ``function``) of a module, and returns what shall."""
 
     module: str
     path: str
@@ -51,9 +51,10 @@ class Patches:
         for parent in parents:
             owner = getattr(owner, parent)
         original = vars(owner)[name]
-        static = isinstance(original, staticmethod)
-        wrapped = patch.wrap(original.__func__ if static else original)
-        setattr(owner, name, staticmethod(wrapped) if static else wrapped)
+        if isinstance(original, (staticmethod, classmethod)):
+            setattr(owner, name, type(original)(patch.wrap(original.__func__)))
+        else:
+            setattr(owner, name, patch.wrap(original))
         self._undo.append(lambda: setattr(owner, name, original))
 
 
@@ -67,8 +68,8 @@ class _ImportWatcher(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002
-        target: ModuleType | None = None,  # noqa: ARG002 - the protocol's
+        path: Sequence[str] | None,  # noqa: ARG002 - the protocol's
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         if fullname not in self._names:
             return None

@@ -4,7 +4,8 @@
 backward      the autograd engine is running a graph task otherwise
 recompute     a graph task is running with gradients switched on, and torch's checkpoint (not reentrant) or the backward
               of a function named ``Checkpoint...`` (reentrant; torch's, Megatron's, DeepSpeed's) is at work
-forward       gradients on, or inside the forward of an `autograd.Function` that was called with gradients on
+forward       gradients on, or inside the forward of an `autograd.Function` that was called with gradients on; where
+              it was called by a recomputation, that is recompute as well
 optimizer     gradients off, inside an optimizer's step, or between a backward pass and the next differentiable forward:
               clipping, unscaling and hand-written updates belong to the update
 inference     gradients off otherwise: evaluation, generation, initialisation
@@ -14,8 +15,7 @@ inference     gradients off otherwise: evaluation, generation, initialisation
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -28,28 +28,9 @@ _grad_enabled = torch.is_grad_enabled
 _NO_TASK = -1
 
 
-class Phases(Protocol):
-    """What is told of the training's course, and says which phase it is in."""
-
-    def current(self) -> Phase:
-        """The phase of an operator that runs now on this thread."""
-
-    @property
-    def updating(self) -> bool:
-        """Whether work without gradients is taken to belong to the update of the parameters."""
-
-    def end_update(self) -> None:
-        """From now on, work without gradients is inference until another backward pass has run."""
-
-    def enter_optimizer(self) -> None:
-        """An optimizer's step begins on this thread."""
-
-    def leave_optimizer(self) -> None:
-        """The optimizer's step has ended, and with it the update."""
-
-
 class _ThreadState(threading.local):
-    function_depth = 0  # forwards of autograd.Function under way that were called with gradients on
+    # The phase and graph task in which the forward of an autograd.Function was called with gradients on, if one was.
+    function: tuple[Phase, int] | None = None
     optimizer_task: int | None = None  # the graph task in which an optimizer's step began; None outside of a step
 
 
@@ -59,7 +40,7 @@ class PhaseTracker:
     def __init__(self) -> None:
         self._thread = _ThreadState()
         self._updating = False  # a backward pass has ended and no differentiable forward has begun
-        self._unwatch: Callable[[], None] | None = None
+        self._original_apply: Any = None
 
     def current(self) -> Phase:
         """The phase of an operator that runs now on this thread."""
@@ -68,11 +49,12 @@ class PhaseTracker:
             return Phase.FORWARD if task == _NO_TASK else _inside_backward()
         if self._thread.optimizer_task == task:
             return Phase.OPTIMIZER
+        function = self._thread.function
+        if function is not None and function[1] == task:
+            return function[0]
         if task != _NO_TASK:
             self._updating = True
             return Phase.BACKWARD
-        if self._thread.function_depth:
-            return Phase.FORWARD
         return Phase.OPTIMIZER if self._updating else Phase.INFERENCE
 
     @property
@@ -95,45 +77,27 @@ class PhaseTracker:
 
     def attach(self) -> None:
         """Watch `autograd.Function.apply`: its forward runs with gradients off although training goes forward."""
-        thread = self._thread
+        thread, original = self._thread, torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
 
-        def enter() -> None:
-            thread.function_depth += 1
+        def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+            if not _grad_enabled():
+                return original(cls, *args, **kwargs)
+            around = thread.function
+            thread.function = (self.current(), _graph_task_id())
+            try:
+                return original(cls, *args, **kwargs)
+            finally:
+                thread.function = around
 
-        def leave() -> None:
-            thread.function_depth -= 1
-
-        self._unwatch = watch_functions(enter, leave)
+        apply.__doc__ = original.__doc__
+        self._original_apply = original
+        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
 
     def detach(self) -> None:
         """Undo `attach`."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-
-
-def watch_functions(enter: Callable[[], None], leave: Callable[[], None]) -> Callable[[], None]:
-    """Around each forward of an `autograd.Function` that is called with gradients on, the two are called.
-
-    Returns: what undoes it.
-    """
-    original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
-
-    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
-        if not _grad_enabled():
-            return original(cls, *args, **kwargs)
-        enter()
-        try:
-            return original(cls, *args, **kwargs)
-        finally:
-            leave()
-
-    def undo() -> None:
-        torch.autograd.Function.apply = classmethod(original)  # type: ignore[method-assign,assignment]
-
-    apply.__doc__ = original.__doc__
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
-    return undo
+        if self._original_apply is not None:
+            torch.autograd.Function.apply = classmethod(self._original_apply)  # type: ignore[method-assign,assignment]
+            self._original_apply = None
 
 
 def _inside_backward() -> Phase:

@@ -22,6 +22,8 @@ transformer      fused blocks as the operators they stand for
 flex             attention written as functions of scores
 sparse           what a tensor stores, where it does not store every element
 prims            the primitives of compilers as the operators they make up
+frozen           layers frozen for inference: the layer, and beside it what was fused into it
+traced           what stands only in traced graphs, as the operators it is part of
 moving           data moved, named, allocated, sent: nothing is computed
 ===============  ===================================================================================
 
@@ -35,6 +37,7 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     attention,
     convolution,
     flex,
+    frozen,
     indexing,
     linalg,
     loss,
