@@ -79,7 +79,7 @@ def unseen() -> Mapping[str, int]:
 @contextmanager
 def _hidden() -> Iterator[None]:
     with ExitStack() as stack:
-        for counter in _counters:
+        for counter in reversed(_counters):  # the last one attached is the innermost
             stack.enter_context(counter.hidden())
         yield
 

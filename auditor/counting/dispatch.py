@@ -23,6 +23,8 @@ from torch.utils._python_dispatch import (
     TorchDispatchMode,
     _get_current_dispatch_mode,
     _get_current_dispatch_mode_stack,
+    _pop_mode,
+    _push_mode,
 )
 
 from auditor.counting.arguments import Schema, describe
@@ -72,18 +74,30 @@ class _Local(threading.local):
 
 
 class _Hidden:
-    """Operators of the thread that is inside are executed and not noted."""
+    """Operators of the thread that is inside are executed and not noted; once only.
 
-    __slots__ = ("_local",)
+    Where the mode is the innermost it is taken off meanwhile, which costs nothing per operator; else it is told.
+    """
 
-    def __init__(self, local: _Local) -> None:
+    __slots__ = ("_counter", "_local", "_mode")
+
+    def __init__(self, counter: DispatchCounter, local: _Local) -> None:
+        self._counter = counter
         self._local = local
+        self._mode: _Mode | None = None
 
     def __enter__(self) -> None:
-        self._local.hidden += 1
+        innermost = _get_current_dispatch_mode()
+        if isinstance(innermost, _Mode) and innermost.counter is self._counter:
+            self._mode = _pop_mode()
+        else:
+            self._local.hidden += 1
 
     def __exit__(self, *_: object) -> None:
-        self._local.hidden -= 1
+        if self._mode is not None:
+            _push_mode(self._mode)
+        else:
+            self._local.hidden -= 1
 
 
 class DispatchCounter:
@@ -221,7 +235,7 @@ class DispatchCounter:
 
     def hidden(self) -> AbstractContextManager[None]:
         """Inside, operators of this thread are executed and not noted."""
-        return _Hidden(self._local)
+        return _Hidden(self, self._local)
 
     def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
         """Add calls that compiled code has executed, where operators of this thread are counted."""
@@ -230,9 +244,13 @@ class DispatchCounter:
         try:
             if self.phases.updating and _goes_forward(calls):
                 self.phases.end_update()
+            owner = self._local.owner or self._new_owner()
+            known, signatures = owner.cell.calls, self._signatures
             for (signature, phase), number in calls.items():
-                self._signatures[signature, ()] = signature
-                self._add((signature, phase, ()), number)
+                key = (signature, phase, ())
+                known[key] = known.get(key, 0) + number
+                signatures[signature, ()] = signature
+            self._tell_due()
         except Exception as error:
             if self._on_error is None:
                 raise
@@ -243,10 +261,14 @@ class DispatchCounter:
         stack = _get_current_dispatch_mode_stack()
         return any(isinstance(mode, _Mode) and mode.counter is self for mode in stack)
 
-    def _add(self, key: Key, number: int = 1) -> None:
+    def _add(self, key: Key) -> None:
         owner = self._local.owner or self._new_owner()
         calls = owner.cell.calls
-        calls[key] = calls.get(key, 0) + number
+        calls[key] = calls.get(key, 0) + 1
+        if self.due:
+            self._tell_due()
+
+    def _tell_due(self) -> None:
         if self.due and self._on_due is not None:
             self.due = False
             self._on_due()
