@@ -19,15 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+from torch import is_grad_enabled as _grad_enabled
 
 from auditor.counting.decomposed import marking
 from auditor.counting.graphs import UNKNOWN, Calls, Description
 from auditor.counting.patching import Patch, Patches
+from auditor.counting.phases import Phases, phase_kept
 from auditor.tally import Signature
-
-if TYPE_CHECKING:
-    from auditor.counting.phases import Phases
 
 _NAME = "auditor_description"
 _UNDESCRIBED_GRAPH = Signature(f"{UNKNOWN}undescribed_graph", "[]")
@@ -248,6 +248,25 @@ def _running(original: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _wrapping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """AOTAutograd's wrapper around a graph, which switches gradients off: the phase is that of the call."""
+
+    @functools.wraps(original)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        wrapper = original(*args, **kwargs)
+
+        @functools.wraps(wrapper)
+        def call(arguments: Any) -> Any:
+            if not _counters or not _grad_enabled():
+                return wrapper(arguments)
+            with phase_kept():
+                return wrapper(arguments)
+
+        return wrapper if kwargs.get("trace_joint", True) else call
+
+    return create
+
+
 def _running_package(original: Callable[..., Any]) -> Callable[..., Any]:
     """A package of AOTInductor that counts what its metadata describe."""
 
@@ -303,6 +322,7 @@ _patches = Patches(
         Patch("torch._inductor.compile_fx", "_compile_fx_inner", _compiling),
         Patch("torch._inductor.compile_fx", "fx_codegen_and_compile", _generating),
         Patch("torch._inductor.output_code", "CompiledFxGraph.__call__", _running),
+        Patch("torch._functorch._aot_autograd.runtime_wrappers", "_create_runtime_wrapper", _wrapping),
         Patch(_CACHE, "AOTAutogradCache.make_entry", _saving),
         Patch("torch._inductor.codecache", "GuardedCache.iterate_over_candidates", _choosing),
         Patch("torch._functorch._aot_autograd.aot_autograd_result", "FxGraphCacheLoadable.load", _loading),

@@ -4,8 +4,8 @@
 backward      the autograd engine is running a graph task otherwise
 recompute     a graph task is running with gradients switched on, and torch's checkpoint (not reentrant) or the backward
               of a function named ``Checkpoint...`` (reentrant; torch's, Megatron's, DeepSpeed's) is at work
-forward       gradients on, or inside the forward of an `autograd.Function` that was called with gradients on; where
-              it was called by a recomputation, that is recompute as well
+forward       gradients on, or inside the forward of an `autograd.Function`, or a compiled graph without gradients of
+              its own, that was called with gradients on; where a recomputation called it, it is recompute as well
 optimizer     gradients off, inside an optimizer's step, or between a backward pass and the next differentiable forward:
               clipping, unscaling and hand-written updates belong to the update
 inference     gradients off otherwise: evaluation, generation, initialisation
@@ -15,6 +15,8 @@ inference     gradients off otherwise: evaluation, generation, initialisation
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,9 +31,26 @@ _NO_TASK = -1
 
 
 class _ThreadState(threading.local):
-    # The phase and graph task in which the forward of an autograd.Function was called with gradients on, if one was.
-    function: tuple[Phase, int] | None = None
     optimizer_task: int | None = None  # the graph task in which an optimizer's step began; None outside of a step
+
+
+class _Kept(threading.local):
+    phase: tuple[Phase, int] | None = None  # the phase that stays although gradients are off, and its graph task
+
+
+_kept = _Kept()  # the process's: compiled code holds on to the wrapper below for longer than one tracker lives
+
+
+@contextmanager
+def phase_kept() -> Iterator[None]:
+    """Inside, work is of the phase that is current now, although the gradients that are on are switched off."""
+    around = _kept.phase
+    task = _graph_task_id()
+    _kept.phase = (Phase.FORWARD if task == _NO_TASK else _inside_backward(), task)
+    try:
+        yield
+    finally:
+        _kept.phase = around
 
 
 class PhaseTracker:
@@ -49,9 +68,9 @@ class PhaseTracker:
             return Phase.FORWARD if task == _NO_TASK else _inside_backward()
         if self._thread.optimizer_task == task:
             return Phase.OPTIMIZER
-        function = self._thread.function
-        if function is not None and function[1] == task:
-            return function[0]
+        kept = _kept.phase
+        if kept is not None and kept[1] == task:
+            return kept[0]
         if task != _NO_TASK:
             self._updating = True
             return Phase.BACKWARD
@@ -77,17 +96,13 @@ class PhaseTracker:
 
     def attach(self) -> None:
         """Watch `autograd.Function.apply`: its forward runs with gradients off although training goes forward."""
-        thread, original = self._thread, torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+        original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
 
         def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
             if not _grad_enabled():
                 return original(cls, *args, **kwargs)
-            around = thread.function
-            thread.function = (self.current(), _graph_task_id())
-            try:
+            with phase_kept():
                 return original(cls, *args, **kwargs)
-            finally:
-                thread.function = around
 
         apply.__doc__ = original.__doc__
         self._original_apply = original
