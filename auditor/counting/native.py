@@ -15,7 +15,7 @@ from typing import Any
 
 from auditor.counting.arguments import is_marker, noted_name
 from auditor.counting.native_build import load
-from auditor.counting.phases import watch_functions
+from auditor.counting.phases import KEEPERS, Keeper, watch_functions
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import NUMBER, Argument, Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
@@ -67,6 +67,7 @@ class _Core:
         self._lock = threading.RLock()
         self._unwatch: Callable[[], None] | None = None
         library.start(self._attend)
+        KEEPERS.append(Keeper(library.keep_phase, library.restore_phase))
 
     def join(self, counter: NativeCounter) -> None:
         """From now on the counter hears of everything."""
@@ -77,7 +78,7 @@ class _Core:
             self.counters.append(counter)
             self._wrap()
             if self._unwatch is None:
-                self._unwatch = watch_functions(self.library.enter_function, self.library.leave_function)
+                self._unwatch = watch_functions()
             self.library.set_active(True)
 
     def leave(self, counter: NativeCounter) -> None:

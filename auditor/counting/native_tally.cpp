@@ -43,6 +43,7 @@ enum Attention : uint32_t { DUE = 1, LATE = 2, FAILED = 4 };
 
 constexpr int NO_TASK = -1;
 constexpr int NOT_STEPPING = -2;
+constexpr int64_t NOTHING_KEPT = -1;
 constexpr size_t MOST_ENTRIES = 1 << 15; // of one table; a thread that has seen more begins another
 constexpr int TAG_BITS = 8;
 constexpr int DTYPE_BITS = 8;
@@ -162,7 +163,7 @@ struct Thread {
   Registry* registry = nullptr;
   Table* table = nullptr;
   int hidden = 0; // depth of calls whose inner operators are theirs
-  int function_depth = 0; // forwards of autograd.Function under way that were called with gradients on
+  int64_t kept = NOTHING_KEPT; // the phase that stays although gradients are off, and the graph task it is kept in
   int optimizer_task = NOT_STEPPING; // the graph task in which an optimizer's step began
   Words words;
 };
@@ -236,6 +237,10 @@ Phase inside_backward() {
   return checkpoint_hooks() ? RECOMPUTE : BACKWARD;
 }
 
+int64_t pack(Phase phase, int task) {
+  return static_cast<int64_t>(phase) << 32 | static_cast<uint32_t>(task);
+}
+
 // As phases.py says it, of which this is the other half.
 Phase current_phase(const Thread& thread) {
   const int task = torch::autograd::get_current_graph_task_id();
@@ -245,14 +250,14 @@ Phase current_phase(const Thread& thread) {
   if (thread.optimizer_task == task) {
     return OPTIMIZER;
   }
+  if (thread.kept != NOTHING_KEPT && static_cast<int>(thread.kept & 0xFFFFFFFF) == task) {
+    return static_cast<Phase>(thread.kept >> 32);
+  }
   if (task != NO_TASK) {
     if (!updating.load(std::memory_order_relaxed)) {
       updating.store(true, std::memory_order_relaxed);
     }
     return BACKWARD;
-  }
-  if (thread.function_depth != 0) {
-    return FORWARD;
   }
   return updating.load(std::memory_order_relaxed) ? OPTIMIZER : INFERENCE;
 }
@@ -786,13 +791,19 @@ PyObject* show(PyObject*, PyObject*) {
   return none();
 }
 
-PyObject* enter_function(PyObject*, PyObject*) {
-  ++here().function_depth;
-  return none();
+// Work stays of the phase that is current now, although gradients go off: what was kept before, for `restore_phase`.
+PyObject* keep_phase(PyObject*, PyObject*) {
+  return guarded([] {
+    Thread& thread = here();
+    const int task = torch::autograd::get_current_graph_task_id();
+    PyObject* const around = PyLong_FromLongLong(thread.kept);
+    thread.kept = pack(task == NO_TASK ? FORWARD : inside_backward(), task);
+    return around;
+  });
 }
 
-PyObject* leave_function(PyObject*, PyObject*) {
-  --here().function_depth;
+PyObject* restore_phase(PyObject*, PyObject* around) {
+  here().kept = PyLong_AsLongLong(around);
   return none();
 }
 
@@ -848,8 +859,8 @@ PyMethodDef methods[] = {
     {"phase", phase_now, METH_NOARGS, nullptr},
     {"hide", hide, METH_NOARGS, nullptr},
     {"show", show, METH_NOARGS, nullptr},
-    {"enter_function", enter_function, METH_NOARGS, nullptr},
-    {"leave_function", leave_function, METH_NOARGS, nullptr},
+    {"keep_phase", keep_phase, METH_NOARGS, nullptr},
+    {"restore_phase", restore_phase, METH_O, nullptr},
     {"enter_optimizer", enter_optimizer, METH_NOARGS, nullptr},
     {"leave_optimizer", leave_optimizer, METH_NOARGS, nullptr},
     {"dtype_names", dtype_names, METH_NOARGS, nullptr},

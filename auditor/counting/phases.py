@@ -15,9 +15,9 @@ inference     gradients off otherwise: evaluation, generation, initialisation
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -30,6 +30,26 @@ _grad_enabled = torch.is_grad_enabled
 _NO_TASK = -1
 
 
+class Phases(Protocol):
+    """What is told of the training's course, and says which phase it is in."""
+
+    def current(self) -> Phase:
+        """The phase of an operator that runs now on this thread."""
+
+    @property
+    def updating(self) -> bool:
+        """Whether work without gradients is taken to belong to the update of the parameters."""
+
+    def end_update(self) -> None:
+        """From now on, work without gradients is inference until another backward pass has run."""
+
+    def enter_optimizer(self) -> None:
+        """An optimizer's step begins on this thread."""
+
+    def leave_optimizer(self) -> None:
+        """The optimizer's step has ended, and with it the update."""
+
+
 class _ThreadState(threading.local):
     optimizer_task: int | None = None  # the graph task in which an optimizer's step began; None outside of a step
 
@@ -38,19 +58,37 @@ class _Kept(threading.local):
     phase: tuple[Phase, int] | None = None  # the phase that stays although gradients are off, and its graph task
 
 
+class Keeper(NamedTuple):
+    """Who is told of a phase that is to be kept: ``keep`` returns what was kept before, which ``restore`` is given."""
+
+    keep: Callable[[], Any]
+    restore: Callable[[Any], None]
+
+
+def _keep() -> tuple[Phase, int] | None:
+    around = _kept.phase
+    task = _graph_task_id()
+    _kept.phase = (Phase.FORWARD if task == _NO_TASK else _inside_backward(), task)
+    return around
+
+
+def _restore(around: tuple[Phase, int] | None) -> None:
+    _kept.phase = around
+
+
 _kept = _Kept()  # the process's: compiled code holds on to the wrapper below for longer than one tracker lives
+KEEPERS = [Keeper(_keep, _restore)]
 
 
 @contextmanager
 def phase_kept() -> Iterator[None]:
     """Inside, work is of the phase that is current now, although the gradients that are on are switched off."""
-    around = _kept.phase
-    task = _graph_task_id()
-    _kept.phase = (Phase.FORWARD if task == _NO_TASK else _inside_backward(), task)
+    around = [(keeper, keeper.keep()) for keeper in KEEPERS]
     try:
         yield
     finally:
-        _kept.phase = around
+        for keeper, before in around:
+            keeper.restore(before)
 
 
 class PhaseTracker:
@@ -59,7 +97,7 @@ class PhaseTracker:
     def __init__(self) -> None:
         self._thread = _ThreadState()
         self._updating = False  # a backward pass has ended and no differentiable forward has begun
-        self._original_apply: Any = None
+        self._unwatch: Callable[[], None] | None = None
 
     def current(self) -> Phase:
         """The phase of an operator that runs now on this thread."""
@@ -96,23 +134,34 @@ class PhaseTracker:
 
     def attach(self) -> None:
         """Watch `autograd.Function.apply`: its forward runs with gradients off although training goes forward."""
-        original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
-
-        def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
-            if not _grad_enabled():
-                return original(cls, *args, **kwargs)
-            with phase_kept():
-                return original(cls, *args, **kwargs)
-
-        apply.__doc__ = original.__doc__
-        self._original_apply = original
-        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+        self._unwatch = watch_functions()
 
     def detach(self) -> None:
         """Undo `attach`."""
-        if self._original_apply is not None:
-            torch.autograd.Function.apply = classmethod(self._original_apply)  # type: ignore[method-assign,assignment]
-            self._original_apply = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+
+def watch_functions() -> Callable[[], None]:
+    """The forward of an `autograd.Function` that is called with gradients on keeps its phase.
+
+    Returns: what undoes it.
+    """
+    original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if not _grad_enabled():
+            return original(cls, *args, **kwargs)
+        with phase_kept():
+            return original(cls, *args, **kwargs)
+
+    def undo() -> None:
+        torch.autograd.Function.apply = classmethod(original)  # type: ignore[method-assign,assignment]
+
+    apply.__doc__ = original.__doc__
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+    return undo
 
 
 def _inside_backward() -> Phase:

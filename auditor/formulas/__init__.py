@@ -22,8 +22,7 @@ transformer      fused blocks as the operators they stand for
 flex             attention written as functions of scores
 sparse           what a tensor stores, where it does not store every element
 prims            the primitives of compilers as the operators they make up
-frozen           layers frozen for inference: the layer, and beside it what was fused into it
-traced           what stands only in traced graphs, as the operators it is part of
+frozen           what is fused into layers frozen for inference, beside the layers
 moving           data moved, named, allocated, sent: nothing is computed
 ===============  ===================================================================================
 
