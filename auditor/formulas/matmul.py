@@ -142,11 +142,16 @@ def dyn_quant_matmul(a: Shape, _packed: Shape, _block: int, _inputs: int, output
     return multiply_adds(a.numel * outputs, a)
 
 
-@formula("mkldnn::_linear_pointwise", "mkl::_mkl_linear", source="[..,K] x [N,K]")
+@formula("mkldnn::_linear_pointwise", source="[..,K] x [N,K]")
 @formula("onednn::linear_dynamic_fp16", "onednn::linear_relu_dynamic_fp16", source="[..,K] x [N,K]")
 def packed_linear(a: Shape, weight: Shape, *_: Argument) -> int:
     """Every row meets every element of the weight, either way round, reordered or not."""
     return multiply_adds(a.numel // a[-1] * weight.numel, a) if a[-1] else 0
+
+
+@formula("mkl::_mkl_linear", source="[..,K] x [N,K]; the packed weight's size is the library's own affair")
+def mkl_linear(a: Shape, _packed: Shape, weight: Shape, *_: Argument) -> int:
+    return packed_linear(a, weight)
 
 
 @formula("mkldnn::_linear_pointwise.binary", source="[..,K] x [N,K]; the other tensor is the fused operand")
