@@ -159,6 +159,7 @@ class Session:
         """Hand over what was counted since the last time."""
         try:
             with self._cutting:
+                self.clock.settle()
                 self._cut_here()
         except Exception as error:  # noqa: BLE001 - nothing of the auditor's may reach the training
             self._counting_failed(error)

@@ -26,6 +26,7 @@ class Counted:
     @property
     def steps(self) -> int:
         """Optimizer steps."""
+        self._clock.settle()
         return self._clock.steps
 
     @property

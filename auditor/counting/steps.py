@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -22,6 +23,7 @@ class StepClock:
 
     def __init__(self, phases: Phases, on_step: Callable[[], None] | None = None) -> None:
         self.steps = 0
+        self.stepped = False
         self._phases = phases
         self._on_step = on_step
         self._rounds: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
@@ -43,14 +45,32 @@ class StepClock:
 
     def mark(self) -> None:
         """A step has ended here."""
+        self.settle()
         self._marked = True
         self._phases.end_update()
         self._count()
 
+    def settle(self) -> None:
+        """Count the step that a compiled optimizer has taken, if it has."""
+        if self.stepped:
+            self.stepped = False
+            self._phases.leave_optimizer()
+            if not self._marked:
+                self._count()
+
+    # Where an optimizer's step is compiled, its hooks are compiled with it: then they only set a flag, which the compiled
+    # code will do as well. Anything more would break its graph, and reading a number would have it compiled each time.
+
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
+        if is_compiling():
+            return
+        self.settle()
         self._phases.enter_optimizer()
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002
+        if is_compiling():
+            self.stepped = True
+            return
         self._phases.leave_optimizer()
         if self._marked:
             return
