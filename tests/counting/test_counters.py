@@ -270,19 +270,3 @@ def test_a_custom_function_is_forward_inside_and_inference_without_gradients(cou
     with count() as counted, torch.no_grad():
         Product.apply(a, b)
     assert counted.operations.by_phase["inference"] == PRODUCT
-
-
-def test_compiling_goes_on_undisturbed_and_products_are_seen(count, a):
-    torch._dynamo.reset()
-    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
-    compiled = torch.compile(model)
-    from torch._dynamo.utils import counters
-
-    with count() as counted:
-        compiled(a).sum().backward()
-    assert counters["stats"]["unique_graphs"] >= 1
-    forward = 2 * 2 * 4 * 8 * 32
-    assert counted.operations.select(phases=["forward"], families=MATRIX_FAMILIES).executed_ops == forward
-    assert counted.operations.complete
-    backward = 2 * forward - 2 * 4 * 8 * 32  # the input wants no gradient
-    assert counted.operations.select(phases=["backward"], families=MATRIX_FAMILIES).executed_ops == backward
