@@ -52,6 +52,7 @@ class CompiledCounter(Protocol):
 
 _counters: tuple[CompiledCounter, ...] = ()
 _unseen: Counter[str] = Counter()
+before_runs: list[Callable[[], None]] = []  # called before compiled code is run: what it left to be done is done
 _under_way: ContextVar[Description | None] = ContextVar("description of the graph that is being compiled", default=None)
 
 
@@ -240,6 +241,8 @@ def _running(original: Callable[..., Any]) -> Callable[..., Any]:
     def run(graph: Any, inputs: Sequence[Any]) -> Any:
         if not _counters:
             return original(graph, inputs)
+        for settle in before_runs:
+            settle()
         description = _description_of(graph)
         if description is None:
             return _named(_UNDESCRIBED_GRAPH, original, graph, inputs)

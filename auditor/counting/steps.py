@@ -10,6 +10,7 @@ from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from auditor.counting import compiled
 from auditor.counting.phases import Phases
 
 
@@ -32,6 +33,7 @@ class StepClock:
 
     def attach(self) -> None:
         """Listen to every optimizer of the process."""
+        compiled.before_runs.append(self.settle)
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
@@ -39,6 +41,9 @@ class StepClock:
 
     def detach(self) -> None:
         """Stop listening."""
+        if self.settle in compiled.before_runs:
+            self.settle()
+            compiled.before_runs.remove(self.settle)
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -51,10 +56,9 @@ class StepClock:
         self._count()
 
     def settle(self) -> None:
-        """Count the step that a compiled optimizer has taken, if it has."""
+        """Count the step that a compiled optimizer has taken, if it has; its update ends with the next forward."""
         if self.stepped:
             self.stepped = False
-            self._phases.leave_optimizer()
             if not self._marked:
                 self._count()
 
