@@ -62,7 +62,7 @@ class StepClock:
             if not self._marked:
                 self._count()
 
-    # Where an optimizer's step is compiled, its hooks are compiled with it: then they only set a flag, which the compiled
+    # Where an optimizer's step is compiled, its hooks are compiled with it: they only set a flag, which the compiled
     # code will do as well. Anything more would break its graph, and reading a number would have it compiled each time.
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature

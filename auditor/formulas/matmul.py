@@ -86,6 +86,16 @@ def grouped_mm(a: Shape, b: Shape, *_: Argument) -> int:
     return multiply_adds(m * n * k, a)
 
 
+@formula("transformers::grouped_mm_fallback", source="Transformers' loop over experts; each row meets one of them")
+def experts(a: Shape, b: Shape, _ends: Shape) -> int:
+    return grouped_mm(a, b)
+
+
+@formula("transformers::grouped_mm_fallback_backward", source="one product for each of the two gradients")
+def experts_backward(a: Shape, b: Shape, _ends: Shape, _gradient: Shape) -> int:
+    return 2 * grouped_mm(a, b)
+
+
 @formula("aten::mkldnn_linear", "aten::linear.out", source="[..,K] x [N,K]")
 def mkldnn_linear(a: Shape, weight: Shape, *_: Argument) -> int:
     return multiply_adds(a.numel * weight[0], a)
