@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.config import Settings
-from auditor.counting import compiled
+from auditor.counting import captured, compiled
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
@@ -86,6 +86,7 @@ class Session:
             self._recorder.submit(_nothing)
         self.counter.attach()
         compiled.attach(self.counter)
+        captured.attach(self.counter)
         self.counter.due = True  # the first operator begins the record
         self.clock.attach()
         if not self.counter.sees_all_threads:
@@ -110,6 +111,7 @@ class Session:
 
     def _detach(self) -> None:
         self.clock.detach()
+        captured.detach(self.counter)
         compiled.detach(self.counter)
         self.counter.detach()
 

@@ -53,6 +53,15 @@ class Counter(Protocol):
     def hidden(self) -> AbstractContextManager[None]:
         """What this thread runs inside is not noted."""
 
+    def set_aside(self) -> None:
+        """What is noted from now on does not count."""
+
+    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+        """What was noted since `set_aside`; from now on everything counts again."""
+
+    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add executed calls, unless what this thread runs is hidden."""
+
     def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
         """Add executed calls on this thread."""
 

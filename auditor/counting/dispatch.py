@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import (
 )
 
 from auditor.counting.arguments import Schema, describe
+from auditor.counting.captured import Aside
 from auditor.counting.phases import PhaseTracker
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
@@ -127,6 +128,7 @@ class DispatchCounter:
         self._schemas: dict[Any, Schema] = {}
         self._signatures: dict[tuple[Any, tuple[Any, ...]], Signature] = {}
         self._composites: dict[Any, bool] = {}
+        self._aside = Aside(self._take_noted)
         self._mode = _Mode(self)
         self._attached = False
         self._original_bootstrap: Callable[[threading.Thread], None] | None = None
@@ -161,6 +163,22 @@ class DispatchCounter:
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads, under the purpose that was set meanwhile."""
+        return self._aside.take()
+
+    def set_aside(self) -> None:
+        """What is noted from now on does not count."""
+        self._aside.begin()
+
+    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+        """What was noted since `set_aside`; from now on everything counts again."""
+        return self._aside.end()
+
+    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add executed calls, unless what this thread runs is hidden."""
+        if self.counting:
+            self.note_calls(calls)
+
+    def _take_noted(self) -> Tally:
         calls: dict[Entry, int] = {}
         owner = self._local.owner
         mine = owner.cell if owner else None
@@ -193,6 +211,7 @@ class DispatchCounter:
         """Drop what was counted; for a forked child, whose parent keeps it."""
         self._cells = []
         self._local = _Local()
+        self._aside = Aside(self._take_noted)
 
     @staticmethod
     def _drain(cell: _Cell, *, own: bool) -> Mapping[Key, int]:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from auditor.counting.arguments import is_marker, noted_name
+from auditor.counting.captured import Aside
 from auditor.counting.native_build import load
 from auditor.counting.phases import KEEPERS, Keeper, watch_functions
 from auditor.formulas import TABLE
@@ -256,6 +257,7 @@ class NativeCounter:
         self._noted: Noted = {}
         self._mine = _Mine()
         self._lock = threading.Lock()
+        self._aside = Aside(self._take_noted)
         self._on_error = on_error
         self._on_due = on_due
         self._due = False
@@ -292,6 +294,12 @@ class NativeCounter:
 
     def cut(self) -> Callable[[], Tally] | None:
         """What was counted since the last time, under the purpose that was set meanwhile; None where it is nothing."""
+        if self._aside.holds:
+            tally = self._aside.take()
+            return (lambda: tally) if tally else None
+        return self._cut_noted()
+
+    def _cut_noted(self) -> Callable[[], Tally] | None:
         if self._attached:
             self._core.drain()
         rows, self.received = self.received, []
@@ -303,7 +311,23 @@ class NativeCounter:
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads."""
-        cut = self.cut()
+        return self._aside.take()
+
+    def set_aside(self) -> None:
+        """What is noted from now on does not count."""
+        self._aside.begin()
+
+    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+        """What was noted since `set_aside`; from now on everything counts again."""
+        return self._aside.end()
+
+    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+        """Add executed calls, unless what this thread runs is hidden."""
+        if not self._core.library.is_hidden():
+            self.note_calls(calls)
+
+    def _take_noted(self) -> Tally:
+        cut = self._cut_noted()
         return cut() if cut is not None else Tally({})
 
     def peek(self) -> Tally:
@@ -313,6 +337,7 @@ class NativeCounter:
     def forget(self) -> None:
         """Drop what was counted; for a forked child, whose parent keeps it."""
         self._core.forget()
+        self._aside = Aside(self._take_noted)
         self.received, self._noted, self._mine, self._lock = [], {}, _Mine(), threading.Lock()
 
     @contextmanager

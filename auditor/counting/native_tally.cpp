@@ -781,6 +781,10 @@ PyObject* phase_now(PyObject*, PyObject*) {
   return guarded([] { return PyLong_FromLong(current_phase(here())); });
 }
 
+PyObject* is_hidden(PyObject*, PyObject*) {
+  return PyBool_FromLong(here().hidden != 0);
+}
+
 PyObject* hide(PyObject*, PyObject*) {
   ++here().hidden;
   return none();
@@ -857,6 +861,7 @@ PyMethodDef methods[] = {
     {"set_updating", set_updating, METH_O, nullptr},
     {"is_updating", is_updating, METH_NOARGS, nullptr},
     {"phase", phase_now, METH_NOARGS, nullptr},
+    {"is_hidden", is_hidden, METH_NOARGS, nullptr},
     {"hide", hide, METH_NOARGS, nullptr},
     {"show", show, METH_NOARGS, nullptr},
     {"keep_phase", keep_phase, METH_NOARGS, nullptr},

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from auditor.counting import compiled
+from auditor.counting import captured, compiled
 from auditor.counting.counter import Counter, open_counter
 from auditor.counting.steps import StepClock
 from auditor.formulas import Pricer
@@ -66,10 +66,12 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = 
     clock = StepClock(opened.phases)
     opened.attach()
     compiled.attach(opened)
+    captured.attach(opened)
     clock.attach()
     try:
         yield Counted(opened, clock)
     finally:
         clock.detach()
+        captured.detach(opened)
         compiled.detach(opened)
         opened.detach()
