@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import types
+import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,3 +57,21 @@ def _nothing_compiled_before():
     compiled = sys.modules.get("auditor.counting.compiled")
     if compiled is not None:
         compiled._unseen.clear()
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[Any]:
+    """Torch's own list of operators with sample inputs; it imports a test library and needs only its name."""
+    stand_in = types.ModuleType("expecttest")
+    stand_in.TestCase = __import__("unittest").TestCase  # type: ignore[attr-defined]
+    added = sys.modules.setdefault("expecttest", stand_in) is stand_in
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from torch.testing._internal.common_methods_invocations import op_db
+        except ImportError as error:
+            pytest.skip(f"torch's own samples cannot be imported: {error}")
+        finally:
+            if added:
+                del sys.modules["expecttest"]
+    return op_db

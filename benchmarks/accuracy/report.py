@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auditor.counting.compiled import UNSEEN
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -79,14 +77,9 @@ def compiled_verdict(row: Row) -> str:
     if column["eager"] == column["compiled"]:
         return "exact"
     eager, compiled = (sum(map(int, column[side].values())) for side in ("eager", "compiled"))
-    if compiled < eager and _named_unpriced(column):
+    if compiled < eager and column["unpriced"]:
         return "lower bound"
     return f"**{compiled - eager:+,}**"
-
-
-def _named_unpriced(column: Row) -> list[str]:
-    """Operators of compiled code without a price; fused kernels hold no matrix work and are left out."""
-    return [op for op in column["unpriced"] if op != UNSEEN]
 
 
 def _figures_verdict(row: Row) -> str:
@@ -186,7 +179,7 @@ def _compiled(rows: Sequence[Row]) -> Iterator[str]:
         if "unavailable" not in column:
             sides = [[f"{int(column[side][family]):,}" for family in MATRIX] for side in ("eager", "compiled")]
             cells = [eager if eager == other else f"{eager} / {other}" for eager, other in zip(*sides, strict=True)]
-            lines.append(_line(row["name"], *cells, ", ".join(_named_unpriced(column)) or "-"))
+            lines.append(_line(row["name"], *cells, ", ".join(column["unpriced"]) or "-"))
     yield from _table(f"| model | {' | '.join(MATRIX)} | without a price |", lines)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -226,24 +224,6 @@ def test_nothing_that_a_training_runs_is_without_a_price(watch: Any, name: str) 
     assert pricer.problems == {}
     assert operations.unpriced == {}
     assert operations.total > 0
-
-
-@pytest.fixture(scope="module")
-def samples() -> list[Any]:
-    """Torch's own list of operators with sample inputs; it imports a test library and needs only its name."""
-    stand_in = types.ModuleType("expecttest")
-    stand_in.TestCase = __import__("unittest").TestCase  # type: ignore[attr-defined]
-    added = sys.modules.setdefault("expecttest", stand_in) is stand_in
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            from torch.testing._internal.common_methods_invocations import op_db
-        except ImportError as error:
-            pytest.skip(f"torch's own samples cannot be imported: {error}")
-        finally:
-            if added:
-                del sys.modules["expecttest"]
-    return op_db
 
 
 def _try(op: Any, watch: Any) -> Any:

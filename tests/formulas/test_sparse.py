@@ -207,13 +207,18 @@ def test_what_is_stored_is_what_counts(name: str) -> None:
     [
         lambda: torch.sparse.mm(torch.eye(4).to_sparse(), torch.eye(4).to_sparse()),
         lambda: torch.eye(4).to_sparse() * torch.eye(4).to_sparse(),
-        lambda: torch.matmul(_nested().transpose(1, 2), _nested()),
     ],
 )
 def test_where_how_much_meets_is_not_in_the_sizes_there_is_no_price(program: Callable[[], object]) -> None:
     operations = _count(program)
     assert not operations.complete
     assert operations.by_family["matmul"] == operations.by_family["pointwise"] == 0
+
+
+def test_a_nested_product_has_no_price_and_its_parts_are_counted() -> None:
+    operations = _count(lambda: torch.matmul(_nested().transpose(1, 2), _nested()))
+    assert not operations.complete
+    assert operations.by_family["matmul"] == 2 * (2 * 3 * 4 * 3)  # rows are padded to the longest
 
 
 @pytest.mark.parametrize(
