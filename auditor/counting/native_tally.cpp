@@ -578,6 +578,13 @@ Operator* add_operator(const std::string& name, Role role, const std::vector<c10
   return &op;
 }
 
+// Whether the operator gives a view of its argument: such a one runs no other.
+bool is_view(const c10::FunctionSchema& schema) {
+  return std::any_of(schema.returns().begin(), schema.returns().end(), [](const c10::Argument& result) {
+    return result.alias_info() != nullptr && !result.alias_info()->isWrite();
+  });
+}
+
 // Returns at how many keys the operator is wrapped.
 size_t wrap(const std::string& name, Role role, const std::vector<DispatchKey>& keys) {
   auto& dispatcher = c10::Dispatcher::singleton();
@@ -587,7 +594,7 @@ size_t wrap(const std::string& name, Role role, const std::vector<DispatchKey>& 
     return 0;
   }
   const auto handle = dispatcher.findSchema(parse_name(name));
-  if (!handle.has_value()) {
+  if (!handle.has_value() || (role == HIDING && is_view(handle->schema()))) {
     return 0;
   }
   std::vector<DispatchKey> at;
