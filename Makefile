@@ -1,6 +1,8 @@
 # make demo        train a small transformer under the auditor and show what was counted
 # make test        lint, types, layers and every test that needs no GPU
-# make bench       step time bare and audited, side by side; BENCH_ARGS="--out DIR" also writes Markdown and JSON
+# make bench       step time bare, audited and under other counters, side by side; attaching, memory, intervals; about
+#                  10 minutes; BENCH_ARGS="--out DIR" also writes Markdown and JSON
+# make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU
@@ -18,6 +20,7 @@ TEST_WORKERS ?= 2
 TEST_ARGS ?=
 BENCH_ARGS ?=
 SURVEY_ARGS ?=
+PEERS := build/bench-peers
 DEMO_ARGS ?=
 DEMO_DIR ?= audits/demo-$(shell date -u +%Y%m%d-%H%M%S)
 
@@ -35,7 +38,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -53,11 +56,14 @@ test: lint
 bench: $(INSTALLED)
 	$(PY) benchmarks/overhead.py $(BENCH_ARGS)
 
+bench-peers: $(PEERS)/.installed
+	PYTHONPATH="$(CURDIR)/$(PEERS)$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) benchmarks/overhead.py $(BENCH_ARGS)
+
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases benchmarks/overhead.py benchmarks/workloads
+	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases benchmarks/*.py benchmarks/workloads
 	$(PY) -m mypy --explicit-package-bases benchmarks/accuracy
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
@@ -78,6 +84,12 @@ clean:
 
 python-version:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "The auditor needs Python 3.11 or newer; %s is %s. Name another: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
+
+# Without what they depend on, which is listed as well: nothing here may bring a torch of its own.
+$(PEERS)/.installed: benchmarks/requirements.txt | $(INSTALLED)
+	rm -rf $(PEERS)
+	DS_BUILD_OPS=0 $(PIP) install --no-deps --no-build-isolation --target $(PEERS) -r benchmarks/requirements.txt
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
 	@echo "Installing into $(VENV): once, some minutes, mostly for torch"

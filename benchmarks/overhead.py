@@ -1,78 +1,101 @@
-"""What auditing costs: step time bare and audited, side by side in one run, as Markdown and JSON.
+"""What auditing costs: step time bare, audited and under other counters, side by side in one run, as Markdown and JSON.
 
 python benchmarks/overhead.py                 # prints the Markdown
 python benchmarks/overhead.py --out DIR       # and writes overhead.md and overhead.json there
 python benchmarks/overhead.py --keep          # and keeps both in benchmarks/results/
+
+Other counters that are measured where they are installed: benchmarks/requirements.txt.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
 import shlex
 import sys
-import tempfile
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
+import goals
+import probes
 import startup
 import torch
-from measure import Blocks, Result, Variant, compare
+from measure import Result, Setting, compare
+from report import to_markdown
 from subjects import SUBJECTS
-from torch.utils.flop_counter import FlopCounterMode
+from variants import VARIANTS
 
 import auditor
+from auditor.counting import native_build
+from auditor.errors import NativeUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SCHEMA = "auditor.bench/1"
+SCHEMA = "auditor.bench/2"
 
 
-def variants(scratch: Path) -> list[Variant]:
-    """The auditor without and with a ledger, and torch's own counter, which sees matrix work only."""
-    numbers = itertools.count()
-    return [
-        Variant(name="auditor.count()", around=auditor.count),
-        Variant(name="Auditor, ledger on", around=lambda: auditor.Auditor(out=scratch / str(next(numbers)))),
-        Variant(name="torch FlopCounterMode", around=lambda: FlopCounterMode(display=False)),
-    ]
+def measure_steps(arguments: argparse.Namespace) -> Iterator[Result]:
+    """Each subject in turn."""
+    setting = Setting(
+        device=arguments.device,
+        threads=arguments.threads,
+        rounds=arguments.rounds,
+        sittings=arguments.sittings,
+        block_s=arguments.block_s,
+    )
+    for name in arguments.subjects:
+        _tell(f"measuring {name} on {arguments.device}")
+        yield compare(name, [variant.name for variant in VARIANTS], setting)
 
 
-def measure_all(arguments: argparse.Namespace, device: torch.device) -> Iterator[Result]:
-    """Each subject in turn; what it does is told on stderr, since it takes minutes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in arguments.subjects:
-            print(f"measuring {name} on {device} ...", file=sys.stderr, flush=True)
-            subject = SUBJECTS[name](device)
-            yield compare(
-                subject,
-                variants(Path(scratch) / name),
-                device,
-                rounds=arguments.rounds,
-                block_s=arguments.block_s,
-            )
+def measure_rest(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Attaching, memory and intervals, as far as they are asked for."""
+    found: dict[str, Any] = {}
+    if arguments.starts:
+        _tell("attaching")
+        found["attaching"] = probes.attaching(arguments.starts)
+    if arguments.memory_steps:
+        _tell(f"memory over {arguments.memory_steps:,} steps")
+        found["memory"] = probes.memories(arguments.memory_steps)
+    if arguments.intervals:
+        _tell(f"{arguments.intervals} intervals")
+        found["intervals"] = probes.run("intervals", arguments.intervals, arguments.device)
+    return found
 
 
-def describe_machine(device: torch.device) -> dict[str, object]:
+def _tell(what: str) -> None:
+    """On stderr, since it takes minutes."""
+    print(f"{what} ...", file=sys.stderr, flush=True)
+
+
+def describe_machine(device: torch.device, threads: int) -> dict[str, object]:
     """What the numbers were measured on, as far as they depend on it."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
-        "torch_threads": torch.get_num_threads(),
+        "torch_threads": threads,
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "auditor": auditor.__version__,
+        "other_counters": ", ".join(_versions()) or "none installed",
     }
+
+
+def _versions() -> Iterator[str]:
+    for package in sorted({variant.needs for variant in VARIANTS if variant.needs}):
+        try:
+            yield f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
 
 
 def _cpu_name() -> str:
@@ -84,69 +107,35 @@ def _cpu_name() -> str:
     return next(names, platform.processor())
 
 
-_HOW_MEASURED = """\
-Blocks of bare and counted steps take turns in one process. A ratio, like the cost per operator, compares a
-block with the bare block of the same round: median (lowest to highest) over the rounds. *bare again* is the
-noise of the measurement."""
-
-
-def to_markdown(report: dict[str, object], results: Sequence[Result], starts: Sequence[startup.Start]) -> str:
-    """The report as people read it."""
-    machine = cast("dict[str, object]", report["machine"])
-    parts = [f"# Cost of auditing on {machine['device']}", "", _HOW_MEASURED, ""]
-    parts += [f"- {name}: {value}" for name, value in machine.items()]
-    parts += [f"- date: {report['date']}", f"- command: `{report['command']}`"]
-    for result in results:
-        parts += ["", f"## {result.subject}", "", *_subject_table(result)]
-    if starts:
-        parts += [
-            "",
-            "## Starting",
-            "",
-            "Wall time of whole processes.",
-            "",
-            "| process | median |",
-            "|---|---:|",
-        ]
-        parts += [f"| `{start.what}` | {start.median_s * 1e3:.0f} ms |" for start in starts]
-    return "\n".join(parts) + "\n"
-
-
-def _subject_table(result: Result) -> list[str]:
-    size = f"{len(result.bare.blocks)} rounds of {result.steps_per_block} steps"
-    return [
-        f"{result.what}; {result.calls:,} operators a step; {size}.",
-        "",
-        "| | step | against bare | per operator | enter | leave |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(_row(blocks, result) for blocks in result.variants),
-    ]
-
-
-def _row(blocks: Blocks, result: Result) -> str:
-    bare = result.bare
-    enter_ms, leave_ms = (
-        median(getattr(block, name) for block in blocks.blocks) * 1e3 for name in ("enter_s", "leave_s")
-    )
-    ratios = blocks.ratios_to(bare)
-    ratio = "1" if blocks is bare else f"{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-    each_us = blocks.excess_s(bare) / result.calls * 1e6
-    each = "-" if blocks is bare else f"{each_us:+.2f} µs"
-    step = f"{blocks.step_s * 1e3:.2f} ms"
-    return f"| {blocks.variant} | {step} | {ratio} | {each} | {enter_ms:.2f} ms | {leave_ms:.2f} ms |"
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, in every process")
     parser.add_argument("--subjects", nargs="+", choices=tuple(SUBJECTS), default=list(SUBJECTS))
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--sittings", type=_positive, default=2, help="how often the processes are started anew")
+    parser.add_argument("--rounds", type=_positive, default=3, help="in each sitting")
     parser.add_argument("--block-s", type=float, default=0.5, help="how long a bare block lasts")
     parser.add_argument("--starts", type=int, default=3, help="how often each process is started; 0 leaves it out")
+    parser.add_argument("--memory-steps", type=_many, default=100_000, help="0 leaves the memory out")
+    parser.add_argument("--intervals", type=int, default=100, help="how many are taken; 0 leaves them out")
     parser.add_argument("--out", type=Path, help="write overhead.md and overhead.json into this directory")
     parser.add_argument("--keep", action="store_true", help="keep both in benchmarks/results/")
     return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number
+
+
+def _many(text: str) -> int:
+    number = int(text)
+    if number and number <= probes.EARLY_STEPS:
+        raise argparse.ArgumentTypeError(f"more than {probes.EARLY_STEPS:,} are needed, or 0")
+    return number
 
 
 def write(directory: Path, name: str, markdown: str, report: dict[str, object]) -> None:
@@ -154,6 +143,14 @@ def write(directory: Path, name: str, markdown: str, report: dict[str, object]) 
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.md").write_text(markdown, encoding="utf-8")
     (directory / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def build_native() -> None:
+    """The native counter is built, where it can be; its rows say so where it cannot."""
+    try:
+        native_build.build()
+    except NativeUnavailable as error:
+        _tell(f"{error}; measuring without it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,15 +161,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "schema": SCHEMA,
         "date": now.isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/overhead.py", *(sys.argv[1:] if argv is None else argv)]),
-        "machine": describe_machine(device),
+        "machine": describe_machine(device, arguments.threads),
+        "sittings": arguments.sittings,
     }
-    results = list(measure_all(arguments, device))
+    build_native()
+    results = list(measure_steps(arguments))
+    probed = measure_rest(arguments)
     starts = startup.measure(arguments.starts) if arguments.starts else []
+    judged = goals.judge(results, probed)
     report |= {
+        "goals": [goal.to_json() for goal in judged],
         "steps": [result.to_json() for result in results],
+        **probed,
         "starts": [start.to_json() for start in starts],
     }
-    markdown = to_markdown(report, results, starts)
+    markdown = to_markdown(report, results, probed, starts, judged)
     print(markdown, end="")
     if arguments.out:
         write(arguments.out, "overhead", markdown, report)

@@ -19,30 +19,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A training step that can be run again and again; ``step`` returns before a GPU has finished it."""
+    """A training step that can be run again and again; ``step`` returns before a GPU has finished it.
+
+    model, example: what the step trains and one of its inputs, for counters that want these.
+    """
 
     name: str
     what: str
     step: Callable[[], object]
+    model: nn.Module
+    example: Tensor
 
 
-class Residual(nn.Module):
-    """Two normalised 3x3 convolutions, added to their input (by a 1x1 convolution where sizes change)."""
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions, normalised, whose result has four times the channels; added to their input."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
+        channels = 4 * width
         self.body = nn.Sequential(
-            nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            *_normalised(channels_in, width, 1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            *_normalised(width, width, 3, stride),
+            nn.ReLU(inplace=True),
+            *_normalised(width, channels, 1),
         )
         same = stride == 1 and channels_in == channels
-        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+        self.skip = nn.Identity() if same else nn.Sequential(*_normalised(channels_in, channels, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.body(x) + self.skip(x))
+
+
+def _normalised(channels_in: int, channels: int, size: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels, size, stride, size // 2, bias=False)
+    return convolution, nn.BatchNorm2d(channels)
+
+
+def _resnet50(classes: int) -> nn.Module:
+    """3, 4, 6 and 3 bottlenecks of widths 64 to 512, behind the 7x7 convolution that large images begin with."""
+    blocks: list[nn.Module] = []
+    channels = 64
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        width = 64 << stage
+        for number in range(depth):
+            blocks.append(Bottleneck(channels, width, 2 if stage and number == 0 else 1))
+            channels = 4 * width
+    return nn.Sequential(
+        *_normalised(3, 64, 7, 2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(channels, classes),
+    )
 
 
 def transformer(device: torch.device) -> Subject:
@@ -57,27 +88,23 @@ def transformer(device: torch.device) -> Subject:
         name="transformer",
         what=f"the demo's transformer ({size}), AdamW, clipping",
         step=lambda: train_gpt.train_step(model, optimizer, batches),
+        model=model,
+        example=next(batches)[0],
     )
 
 
-def convolutional(device: torch.device) -> Subject:
-    """A residual network as small images train it."""
-    batch = 128 if device.type == "cuda" else 16
-    model = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(inplace=True),
-        *(Residual(*sizes) for sizes in ((16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, 10),
-    ).to(device)
-    images = torch.randn(batch, 3, 32, 32, device=device)
-    labels = torch.randint(10, (batch,), device=device)
+def resnet50(device: torch.device) -> Subject:
+    """A residual network of 50 layers, as large images train it; on a CPU the images are small."""
+    batch, side = (64, 224) if device.type == "cuda" else (4, 64)
+    model = _resnet50(classes=1000).to(device)
+    images = torch.randn(batch, 3, side, side, device=device)
+    labels = torch.randint(1000, (batch,), device=device)
     return Subject(
-        name="convolutional",
-        what=f"a residual network of 6 blocks on 32x32 images, batch {batch}, SGD with momentum",
+        name="ResNet-50",
+        what=f"ResNet-50's structure on {side}x{side} images, batch {batch}, SGD with momentum",
         step=_classifier_step(model, images, labels, momentum=0.9),
+        model=model,
+        example=images,
     )
 
 
@@ -92,13 +119,16 @@ def many_small_layers(device: torch.device) -> Subject:
         name="many small layers",
         what="200 linear layers of width 8, each with a ReLU, batch 8, SGD: hardly any arithmetic",
         step=_classifier_step(model, inputs, labels),
+        model=model,
+        example=inputs,
     )
 
 
+# What `make bench` measures, by the argument that names it.
 SUBJECTS: dict[str, Callable[[torch.device], Subject]] = {
-    "transformer": transformer,
-    "convolutional": convolutional,
     "many-small-layers": many_small_layers,
+    "transformer": transformer,
+    "resnet50": resnet50,
 }
 
 
