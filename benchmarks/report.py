@@ -20,6 +20,8 @@ bare block of the same round: median (lowest to highest) over the rounds. The pr
 sitting. *bare again* is the noise of the measurement. Steps are those of a run under way: what attaching takes, and the
 second opinion at the beginning of a run, are not among them."""
 
+_COUNTED = {"bare": "not counted", "native": "native counter"}
+
 
 def to_markdown(
     report: dict[str, object],
@@ -114,10 +116,10 @@ def _memory(found: list[dict[str, Any]]) -> list[str]:
     rows = []
     for each in found:
         if "problem" in each:
-            rows.append((each["variant"], each["problem"], "-"))
+            rows.append((_COUNTED[each["variant"]], each["problem"], "-"))
             continue
         at = "; ".join(f"{size / 2**20:.1f} MiB at {int(step):,}" for step, size in each["resident_bytes"].items())
-        rows.append((each["variant"], at, f"{goals.growth_bytes(each) / 2**20:+.2f} MiB"))
+        rows.append((_COUNTED[each["variant"]], at, f"{goals.growth_bytes(each) / 2**20:+.2f} MiB"))
     return _table("Memory", ("", "resident", "growth"), rows, about)
 
 
