@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
@@ -25,6 +25,15 @@ from auditor.tally import NUMBER, Argument, Entry, Phase, Purpose, Shape, Signat
 _PHASES = (Phase.FORWARD, Phase.BACKWARD, Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.INFERENCE)
 _TAG_BITS, _DTYPE_BITS, _STORAGE_BITS = 8, 8, 8
 _LAYOUTS = ("", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "nested", "unknown")
+_TORCHS_OWN = (
+    *("aten::", "prim::", "prims::", "quantized::", "_quantized::", "quantization::", "sparse::", "export::"),
+    *("c10d::", "_c10d_functional::", "_c10d_functional_autograd::", "symm_mem::", "profiler::", "torch_attn::"),
+    *("mkldnn::", "mkl::", "onednn::", "mkldnn_prepacked::", "prepacked::", "xnnpack::", "static_runtime::"),
+    *("inductor::", "inductor_prims::", "_inductor", "rngprims::", "debugprims::", "debug_mode_ops::", "_native::"),
+    *("tensorexpr::", "_dtensor::", "cuda::"),
+)
+# Looking after others' operators leaves a few bytes with the dispatcher: often at first, then now and then.
+_LOOKS_AT_FIRST, _LOOK_EVERY = 100, 100
 _MOST_SIGNATURES = 1 << 16  # kept with their texts
 
 Row = tuple[int, bytes, int, int]  # operator, words, phase, calls
@@ -63,8 +72,10 @@ class _Core:
         self.dtypes: list[str] = library.dtype_names()
         self.signatures: dict[tuple[int, bytes], Signature] = {}
         self._revision = -1
-        self._known: set[str] = set()
-        self._late = False
+        self._late = True
+        self._looks = 0
+        self._declared: set[str] = set()  # since, and without a kernel that could be wrapped
+        self._foreign: set[str] = set()  # wrapped operators of others, which may get other kernels at any time
         self._lock = threading.RLock()
         self._unwatch: Callable[[], None] | None = None
         library.start(self._attend)
@@ -77,7 +88,8 @@ class _Core:
             if not self.counters:
                 self.library.set_updating(False)
             self.counters.append(counter)
-            self._wrap()
+            if self._revision != TABLE.revision:
+                self._wrap()
             if self._unwatch is None:
                 self._unwatch = watch_functions()
             self.library.set_active(True)
@@ -97,9 +109,7 @@ class _Core:
     def drain(self) -> None:
         """Hand what came since the last time to every counter."""
         with self._lock:
-            if self._late or self._revision != TABLE.revision:
-                self._wrap()
-                self._late = False
+            self._catch_up()
             rows = self.library.drain()
             for counter in self.counters:
                 counter.received.extend(rows)
@@ -123,25 +133,46 @@ class _Core:
         return signature
 
     def _wrap(self) -> None:
-        """Wrap what is not wrapped yet, as the table of formulas has it."""
-        if self._revision != TABLE.revision:
-            self._revision = TABLE.revision
-            self._known.clear()
-        self._known.difference_update(self.library.unwrap_gone())
-        names = [name for name in self.library.operators() if name not in self._known]
-        self._known.update(names)
+        """Wrap every operator, as the table of formulas has it."""
+        self._revision = TABLE.revision
+        self._put(self.library.operators())
+
+    def _put(self, names: Iterable[str], *, look: bool = False) -> None:
         roles = [(name, _role(name)) for name in names]
-        self.library.wrap([(name, role.value) for name, role in roles if role is not None])
+        through = self.library.wrap([(name, role.value) for name, role in roles if role is not None], look)
+        self._foreign.difference_update(names)
+        self._foreign.update(name for name in through if not name.startswith(_TORCHS_OWN))
+
+    def _catch_up(self) -> None:
+        """Wrap what has been registered since, and see that nothing has come before the wrappers of others' operators.
+
+        An operator is declared before it has a kernel, and may get another at any time; torch's own are left in peace.
+        """
+        declared = self.library.declared()
+        if self._late or declared:
+            self._late, self._looks = False, 0
+            self._foreign.difference_update(self.library.unwrap_gone())
+            self._declared.update(declared)
+        if self._revision != TABLE.revision:
+            self._wrap()
+        self._looks += 1
+        wanted = self._looks <= _LOOKS_AT_FIRST or self._looks % _LOOK_EVERY == 0
+        if wanted and (names := self._declared | self._foreign):
+            self._put(names, look=True)
+            self._declared = {name for name in names - self._foreign if not name.startswith(_TORCHS_OWN)}
 
     def _attend(self, what: int) -> None:
         """Called by the native tally on the thread that counts, after an operator."""
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - a finalizer's operator, in the middle of it
+            self.library.ask_again(what)
+            return
         if what & _Attention.FAILED:
             for counter in list(self.counters):
                 counter.failed(RuntimeError("the arguments of an operator could not be noted"))
         if what & _Attention.LATE:
             with self._lock:
-                self._wrap()
-                self._late = True  # an operator is declared before it has a kernel
+                self._late = True
+                self._catch_up()
         if what & _Attention.DUE:
             self.drain()
             for counter in list(self.counters):
@@ -216,13 +247,15 @@ class _NativePhases:
 
 
 _core: _Core | None = None
+_making = threading.Lock()
 
 
 def _the_core() -> _Core:
     global _core  # noqa: PLW0603 - torch's dispatcher is one to a process, and so is what wraps its kernels
-    if _core is None:
-        _core = _Core(load())
-    return _core
+    with _making:
+        if _core is None:
+            _core = _Core(load())
+        return _core
 
 
 class _Mine(threading.local):

@@ -15,7 +15,9 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/function.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -42,6 +44,7 @@ enum Role : uint8_t { NOTED, MATRIX, HIDING, OPEN };
 enum Attention : uint32_t { DUE = 1, LATE = 2, FAILED = 4 };
 
 constexpr int NO_TASK = -1;
+constexpr const char* DEBUG = "auditor"; // the name that our registrations go by
 constexpr int NOT_STEPPING = -2;
 constexpr int64_t NOTHING_KEPT = -1;
 constexpr size_t MOST_ENTRIES = 1 << 15; // of one table; a thread that has seen more begins another
@@ -75,13 +78,13 @@ class Table {
  public:
   Table() : slots_(256, nullptr) {}
 
-  void add(const Operator* op, Phase phase, const int64_t* words, size_t num_words) {
+  void add(const Operator* op, Phase phase, const int64_t* words, size_t num_words, int64_t calls = 1) {
     const uint64_t hash = hash_of(op, phase, words, num_words);
     size_t place = hash & (slots_.size() - 1);
     for (Entry* entry; (entry = slots_[place]) != nullptr; place = (place + 1) & (slots_.size() - 1)) {
       if (entry->hash == hash && entry->op == op && entry->phase == phase && entry->words.size() == num_words &&
           std::equal(words, words + num_words, entry->words.data())) {
-        entry->calls.store(entry->calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        entry->calls.store(entry->calls.load(std::memory_order_relaxed) + calls, std::memory_order_relaxed);
         return;
       }
     }
@@ -90,7 +93,7 @@ class Table {
     entry.op = op;
     entry.phase = phase;
     entry.words.assign(words, words + num_words);
-    entry.calls.store(1, std::memory_order_relaxed);
+    entry.calls.store(calls, std::memory_order_relaxed);
     entry.next = head_.load(std::memory_order_relaxed);
     head_.store(&entry, std::memory_order_release);
     slots_[place] = &entry;
@@ -134,11 +137,13 @@ class Table {
   std::atomic<Entry*> head_{nullptr};
 };
 
-// All tables. A retired one has no thread any more, and goes once it has been read.
+// All tables. One that is full is retired, and goes once it has been read; what threads that have ended leave unread is
+// kept together, so that it does not grow with their number.
 struct Registry {
   std::mutex mutex;
   std::vector<std::unique_ptr<Table>> live;
   std::vector<std::unique_ptr<Table>> retired;
+  std::unique_ptr<Table> ended = std::make_unique<Table>();
 
   Table* open() {
     std::lock_guard<std::mutex> lock(mutex);
@@ -147,13 +152,30 @@ struct Registry {
 
   void retire(Table* table) {
     std::lock_guard<std::mutex> lock(mutex);
-    for (auto place = live.begin(); place != live.end(); ++place) {
-      if (place->get() == table) {
-        retired.push_back(std::move(*place));
-        live.erase(place);
-        return;
+    retired.push_back(take_out(table));
+  }
+
+  void end(Table* table) {
+    std::lock_guard<std::mutex> lock(mutex);
+    const std::unique_ptr<Table> last = take_out(table);
+    for (Entry* entry = last->head(); entry != nullptr; entry = entry->next) {
+      const int64_t calls = entry->calls.load(std::memory_order_relaxed) - entry->taken;
+      if (calls != 0) {
+        ended->add(entry->op, entry->phase, entry->words.data(), entry->words.size(), calls);
       }
     }
+    if (ended->full()) {
+      retired.push_back(std::exchange(ended, std::make_unique<Table>()));
+    }
+  }
+
+ private:
+  std::unique_ptr<Table> take_out(Table* table) {
+    const auto place =
+        std::find_if(live.begin(), live.end(), [&](const auto& each) { return each.get() == table; });
+    std::unique_ptr<Table> taken = std::move(*place);
+    live.erase(place);
+    return taken;
   }
 };
 
@@ -186,7 +208,7 @@ thread_local ThreadEnd this_thread_end;
 ThreadEnd::~ThreadEnd() {
   if (thread != nullptr) {
     if (thread->registry == registry.load()) {
-      thread->registry->retire(thread->table);
+      thread->registry->end(thread->table);
     }
     delete thread;
     this_thread = nullptr;
@@ -416,23 +438,27 @@ struct Hidden {
   Thread& thread;
 };
 
+void give_up(const OperatorHandle& handle);
+
 class Wrapper final : public c10::OperatorKernel {
  public:
-  Wrapper(const Operator* op, c10::SafeKernelFunction kernel) : op_(op), kernel_(std::move(kernel)) {}
+  Wrapper(const Operator* op, c10::SafeKernelFunction kernel, bool shared)
+      : op_(op), kernel_(std::move(kernel)), shared_(shared) {}
 
   void operator()(const OperatorHandle& handle, DispatchKeySet keys, torch::jit::Stack* stack) {
-    if (!active.load(std::memory_order_relaxed)) {
-      kernel_.callBoxed(handle, keys, stack);
+    if (!active.load(std::memory_order_relaxed) ||
+        (shared_ && keys.has_backend(c10::BackendComponent::MetaBit))) { // traced is not executed
+      call(handle, keys, stack);
       return;
     }
     Thread& thread = here();
     const Role role = op_->role.load(std::memory_order_relaxed);
     if (thread.hidden != 0) {
-      kernel_.callBoxed(handle, keys, stack);
+      call(handle, keys, stack);
     } else if (role == HIDING) {
       {
         const Hidden inside(thread);
-        kernel_.callBoxed(handle, keys, stack);
+        call(handle, keys, stack);
       }
       attend_if_asked(LATE); // nothing was noted, so nothing is due
     } else if (role == OPEN) {
@@ -440,7 +466,7 @@ class Wrapper final : public c10::OperatorKernel {
       Words words;
       std::vector<IValue> written;
       describe_call(*stack, words, written);
-      kernel_.callBoxed(handle, keys, stack);
+      call(handle, keys, stack);
       note(thread, words, written);
     } else {
       std::vector<IValue> written;
@@ -448,13 +474,28 @@ class Wrapper final : public c10::OperatorKernel {
       describe_call(*stack, thread.words, written);
       {
         const Hidden inside(thread);
-        kernel_.callBoxed(handle, keys, stack);
+        call(handle, keys, stack);
       }
       note(thread, thread.words, written);
     }
   }
 
  private:
+  // A kernel that its owner has taken back is said to be invalid before it has begun: the wrapper goes, and the call
+  // goes where it would have gone without it.
+  void call(const OperatorHandle& handle, DispatchKeySet keys, torch::jit::Stack* stack) const {
+    try {
+      kernel_.callBoxed(handle, keys, stack);
+      return;
+    } catch (const c10::Error& error) {
+      if (std::strstr(error.what_without_backtrace(), "SafeKernelFunction has been invalidated") == nullptr) {
+        throw;
+      }
+    }
+    give_up(handle);
+    handle.redispatchBoxed(keys, stack);
+  }
+
   // What the call is given, but for what it writes to, which may change its size.
   void describe_call(const torch::jit::Stack& stack, Words& words, std::vector<IValue>& written) const {
     try {
@@ -489,26 +530,46 @@ class Wrapper final : public c10::OperatorKernel {
 
   const Operator* op_;
   c10::SafeKernelFunction kernel_;
+  bool shared_; // between backends: it stands at an alias key
 };
 
 // ---- What is wrapped ---------------------------------------------------------------------------------------------------
 
 struct Wrapped {
   Operator* op;
+  std::vector<DispatchKey> keys; // of backends, whose calls come through
   std::vector<c10::RegistrationHandleRAII> registrations;
+  std::vector<c10::BoxedKernel> kernels;
 };
 
 // Neither is ever taken down: entries point at operators, and threads may still run kernels while the process ends.
 auto& operators = *new std::deque<Operator>();
 auto& wrapped = *new std::unordered_map<std::string, Wrapped>();
+auto& wrapping = *new std::mutex();
+auto& given_up = *new std::deque<std::vector<c10::BoxedKernel>>(); // a thread may still be inside one
+
+std::string name_of(const c10::OperatorName& name) {
+  return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+}
 
 class Listener final : public c10::OpRegistrationListener {
  public:
-  void onOperatorRegistered(const OperatorHandle&) override {
-    attention.fetch_or(LATE); // the dispatcher's lock is held here
+  void onOperatorRegistered(const OperatorHandle& handle) override {
+    std::lock_guard<std::mutex> lock(mutex()); // the dispatcher's is held as well
+    names().push_back(name_of(handle.operator_name()));
+    attention.fetch_or(LATE);
   }
   void onOperatorDeregistered(const OperatorHandle&) override {
     attention.fetch_or(LATE);
+  }
+
+  static std::mutex& mutex() {
+    static auto* const kept = new std::mutex();
+    return *kept;
+  }
+  static std::vector<std::string>& names() {
+    static auto* const kept = new std::vector<std::string>();
+    return *kept;
   }
 };
 
@@ -553,10 +614,6 @@ bool computes(const OperatorHandle& handle, DispatchKey key) {
       handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional);
 }
 
-std::string name_of(const c10::OperatorName& name) {
-  return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
-}
-
 c10::OperatorName parse_name(const std::string& text) {
   const size_t dot = text.find('.', text.find("::"));
   return dot == std::string::npos ? c10::OperatorName(text, "")
@@ -585,40 +642,87 @@ bool is_view(const c10::FunctionSchema& schema) {
   });
 }
 
-// Returns at how many keys the operator is wrapped.
-size_t wrap(const std::string& name, Role role, const std::vector<DispatchKey>& keys) {
-  auto& dispatcher = c10::Dispatcher::singleton();
+// Whether a call at this key comes to our wrapper first. Asking leaves a few bytes with the dispatcher.
+bool in_front(const OperatorHandle& handle, DispatchKey key) {
+  return handle.hasComputedKernelForDispatchKey(key) && handle.getComputedKernelForDispatchKey(key).debug() == DEBUG;
+}
+
+void register_wrapper(Wrapped& entry, const OperatorHandle& handle, DispatchKey where, DispatchKey from, bool shared) {
+  entry.kernels.push_back(c10::BoxedKernel::makeFromFunctor(
+      std::make_unique<Wrapper>(entry.op, handle.getComputedKernelForDispatchKey(from), shared)));
+  entry.registrations.push_back(c10::Dispatcher::singleton().registerImpl(
+      handle.operator_name(),
+      where,
+      c10::KernelFunction::makeFromBoxedKernel(entry.kernels.back()),
+      std::nullopt,
+      nullptr,
+      DEBUG));
+}
+
+// A kernel for one backend is wrapped there. One that all backends share is wrapped where it stands, at its alias key, so
+// that whoever registers another in its place, later, has it called.
+Wrapped wrap_anew(const std::string& name, Role role, const OperatorHandle& handle, const std::vector<DispatchKey>& keys) {
+  Wrapped entry{add_operator(name, role, handle.schema().arguments()), {}, {}, {}};
+  std::vector<DispatchKey> shared;
+  for (const DispatchKey key : keys) {
+    if (computes(handle, key)) {
+      entry.keys.push_back(key);
+      if (handle.hasKernelForDispatchKey(key)) {
+        register_wrapper(entry, handle, key, key, false);
+      } else {
+        shared.push_back(key);
+      }
+    }
+  }
+  if (!shared.empty()) {
+    const DispatchKey alias = handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional) &&
+            !handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd)
+        ? DispatchKey::CompositeExplicitAutogradNonFunctional
+        : DispatchKey::CompositeExplicitAutograd;
+    const bool dense = std::find(shared.begin(), shared.end(), DispatchKey::CPU) != shared.end();
+    register_wrapper(entry, handle, alias, dense ? DispatchKey::CPU : shared.front(), true);
+  }
+  return entry;
+}
+
+// Whether the operator's calls come through a wrapper now. ``look``: a wrapper that others have come before is renewed.
+bool wrap(const std::string& name, Role role, const std::vector<DispatchKey>& keys, bool look) {
+  const auto handle = c10::Dispatcher::singleton().findSchema(parse_name(name));
+  if (!handle.has_value() || (role == HIDING && is_view(handle->schema()))) {
+    return false;
+  }
+  std::lock_guard<std::mutex> lock(wrapping);
   const auto known = wrapped.find(name);
   if (known != wrapped.end()) {
     known->second.op->role.store(role);
-    return 0;
-  }
-  const auto handle = dispatcher.findSchema(parse_name(name));
-  if (!handle.has_value() || (role == HIDING && is_view(handle->schema()))) {
-    return 0;
-  }
-  std::vector<DispatchKey> at;
-  for (const DispatchKey key : keys) {
-    if (computes(*handle, key)) {
-      at.push_back(key);
+    const auto& at = known->second.keys;
+    if (!look || std::all_of(at.begin(), at.end(), [&](DispatchKey key) { return in_front(*handle, key); })) {
+      return true;
     }
+    given_up.push_back(std::move(known->second.kernels));
+    wrapped.erase(known);
   }
-  if (at.empty()) {
-    return 0;
+  Wrapped entry = wrap_anew(name, role, *handle, keys);
+  if (look) { // not every key need lie under the alias
+    const auto passed_by = [&](DispatchKey key) { return !in_front(*handle, key); };
+    entry.keys.erase(std::remove_if(entry.keys.begin(), entry.keys.end(), passed_by), entry.keys.end());
   }
-  Wrapped entry{add_operator(name, role, handle->schema().arguments()), {}};
-  for (const DispatchKey key : at) {
-    entry.registrations.push_back(dispatcher.registerImpl(
-        handle->operator_name(),
-        key,
-        c10::KernelFunction::makeFromBoxedFunctor(
-            std::make_unique<Wrapper>(entry.op, handle->getComputedKernelForDispatchKey(key))),
-        std::nullopt,
-        nullptr,
-        "auditor"));
+  const bool any = !entry.keys.empty();
+  if (any) {
+    wrapped.emplace(name, std::move(entry));
   }
-  wrapped.emplace(name, std::move(entry));
-  return at.size();
+  return any;
+}
+
+// The wrapper of a kernel that is no more goes, while a call is inside of it.
+void give_up(const OperatorHandle& handle) {
+  std::lock_guard<std::mutex> lock(wrapping);
+  const auto known = wrapped.find(name_of(handle.operator_name()));
+  if (known != wrapped.end()) {
+    given_up.push_back(std::move(known->second.kernels));
+    wrapped.erase(known);
+  }
+  attention.fetch_or(LATE);
 }
 
 // ---- What Python calls -------------------------------------------------------------------------------------------------
@@ -646,6 +750,26 @@ void append_text(PyObject* list, const std::string& text) {
   Py_DECREF(item);
 }
 
+PyObject* as_texts(const std::vector<std::string>& texts) {
+  PyObject* const list = PyList_New(0);
+  for (const std::string& text : texts) {
+    append_text(list, text);
+  }
+  return list;
+}
+
+// The operators declared since the last call: [name].
+PyObject* declared(PyObject*, PyObject*) {
+  return guarded([]() -> PyObject* {
+    std::vector<std::string> names;
+    {
+      std::lock_guard<std::mutex> lock(Listener::mutex());
+      names.swap(Listener::names());
+    }
+    return as_texts(names);
+  });
+}
+
 // All operators that a backend of this process computes: [name].
 PyObject* list_operators(PyObject*, PyObject*) {
   return guarded([]() -> PyObject* {
@@ -668,39 +792,46 @@ PyObject* list_operators(PyObject*, PyObject*) {
 PyObject* unwrap_gone(PyObject*, PyObject*) {
   return guarded([]() -> PyObject* {
     auto& dispatcher = c10::Dispatcher::singleton();
-    PyObject* const names = PyList_New(0);
-    for (auto place = wrapped.begin(); place != wrapped.end();) {
-      if (dispatcher.findSchema(parse_name(place->first)).has_value()) {
-        ++place;
-      } else {
-        append_text(names, place->first);
-        place = wrapped.erase(place);
+    std::vector<std::string> gone;
+    {
+      std::lock_guard<std::mutex> lock(wrapping);
+      for (auto place = wrapped.begin(); place != wrapped.end();) {
+        if (dispatcher.findSchema(parse_name(place->first)).has_value()) {
+          ++place;
+        } else {
+          gone.push_back(place->first);
+          given_up.push_back(std::move(place->second.kernels));
+          place = wrapped.erase(place);
+        }
       }
     }
-    return names;
+    return as_texts(gone);
   });
 }
 
-// wrap([(name, role)]) -> how many were wrapped.
+// wrap([(name, role)], look) -> [name]: those whose calls come through. ``look``: see whether others came before ours.
 PyObject* wrap_operators(PyObject*, PyObject* arguments) {
   return guarded([&]() -> PyObject* {
     PyObject* roles = nullptr;
-    if (!PyArg_ParseTuple(arguments, "O!", &PyList_Type, &roles)) {
+    int look = 0;
+    if (!PyArg_ParseTuple(arguments, "O!p", &PyList_Type, &roles, &look)) {
       return nullptr;
     }
     Quiet quiet;
     const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
     const auto keys = backend_keys();
-    long count = 0;
+    std::vector<std::string> names;
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(roles); ++at) {
       const char* name = nullptr;
       unsigned char role = 0;
       if (!PyArg_ParseTuple(PyList_GET_ITEM(roles, at), "sb", &name, &role)) {
         return nullptr;
       }
-      count += wrap(name, static_cast<Role>(role), keys) != 0;
+      if (wrap(name, static_cast<Role>(role), keys, look != 0)) {
+        names.emplace_back(name);
+      }
     }
-    return PyLong_FromLong(count);
+    return as_texts(names);
   });
 }
 
@@ -712,50 +843,69 @@ PyObject* operator_name(PyObject*, PyObject* index) {
   return PyUnicode_FromString(operators[at].name.c_str());
 }
 
-void append(PyObject* list, const Entry& entry, int64_t calls) {
-  PyObject* const row = Py_BuildValue(
-      "(ny#bL)",
-      static_cast<Py_ssize_t>(entry.op->index),
-      reinterpret_cast<const char*>(entry.words.data()),
-      static_cast<Py_ssize_t>(entry.words.size() * sizeof(int64_t)),
-      static_cast<int>(entry.phase),
-      static_cast<long long>(calls));
-  PyList_Append(list, row);
-  Py_DECREF(row);
+struct Row {
+  const Operator* op;
+  Phase phase;
+  Words words;
+  int64_t calls;
+};
+
+// Making objects may run anything, a finalizer's operators among it: no lock is held here.
+PyObject* as_list(const std::vector<Row>& rows) {
+  PyObject* const list = PyList_New(0);
+  for (const Row& row : rows) {
+    PyObject* const item = Py_BuildValue(
+        "(ny#bL)",
+        static_cast<Py_ssize_t>(row.op->index),
+        reinterpret_cast<const char*>(row.words.data()),
+        static_cast<Py_ssize_t>(row.words.size() * sizeof(int64_t)),
+        static_cast<int>(row.phase),
+        static_cast<long long>(row.calls));
+    PyList_Append(list, item);
+    Py_DECREF(item);
+  }
+  return list;
 }
 
-void drain_table(PyObject* list, const Table& table) {
+void drain_table(const Table& table, std::vector<Row>& rows) {
   for (Entry* entry = table.head(); entry != nullptr; entry = entry->next) {
     const int64_t calls = entry->calls.load(std::memory_order_relaxed);
     if (calls != entry->taken) {
-      append(list, *entry, calls - entry->taken);
+      rows.push_back({entry->op, entry->phase, entry->words, calls - entry->taken});
       entry->taken = calls;
     }
   }
 }
 
-// What came since the last call, on all threads: [(index, words, phase, calls)].
-PyObject* drain(PyObject*, PyObject*) {
-  PyObject* const list = PyList_New(0);
+std::vector<Row> drain_all() {
+  std::vector<Row> rows;
   Registry* const current = registry.load();
   std::lock_guard<std::mutex> lock(current->mutex);
   for (const auto& table : current->live) {
-    drain_table(list, *table);
+    drain_table(*table, rows);
   }
   for (const auto& table : current->retired) {
-    drain_table(list, *table);
+    drain_table(*table, rows);
   }
+  drain_table(*current->ended, rows);
   current->retired.clear();
-  return list;
+  return rows;
+}
+
+// What came since the last call, on all threads: [(index, words, phase, calls)].
+PyObject* drain(PyObject*, PyObject*) {
+  return guarded([] { return as_list(drain_all()); });
 }
 
 // All that this thread's table holds, taken or not: [(index, words, phase, calls)].
 PyObject* peek(PyObject*, PyObject*) {
-  PyObject* const list = PyList_New(0);
-  for (Entry* entry = table_of(here()).head(); entry != nullptr; entry = entry->next) {
-    append(list, *entry, entry->calls.load(std::memory_order_relaxed));
-  }
-  return list;
+  return guarded([] {
+    std::vector<Row> rows;
+    for (Entry* entry = table_of(here()).head(); entry != nullptr; entry = entry->next) {
+      rows.push_back({entry->op, entry->phase, entry->words, entry->calls.load(std::memory_order_relaxed)});
+    }
+    return as_list(rows);
+  });
 }
 
 // In a forked child: what was counted is the parent's, and a lock that another thread held stays behind.
@@ -772,6 +922,12 @@ PyObject* set_active(PyObject*, PyObject* on) {
 
 PyObject* set_due(PyObject*, PyObject*) {
   attention.fetch_or(DUE);
+  return none();
+}
+
+// What was called for cannot be done now: at a later operator, then.
+PyObject* ask_again(PyObject*, PyObject* what) {
+  attention.fetch_or(static_cast<uint32_t>(PyLong_AsUnsignedLong(what)));
   return none();
 }
 
@@ -838,6 +994,7 @@ PyObject* start(PyObject*, PyObject* callback) {
         c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>()));
     (void)listening;
     attention.store(0); // the listener was told of every operator that there is
+    Listener::names().clear();
     return none();
   });
 }
@@ -858,6 +1015,7 @@ PyMethodDef methods[] = {
     {"start", start, METH_O, nullptr},
     {"operators", list_operators, METH_NOARGS, nullptr},
     {"wrap", wrap_operators, METH_VARARGS, nullptr},
+    {"declared", declared, METH_NOARGS, nullptr},
     {"unwrap_gone", unwrap_gone, METH_NOARGS, nullptr},
     {"operator_name", operator_name, METH_O, nullptr},
     {"drain", drain, METH_NOARGS, nullptr},
@@ -865,6 +1023,7 @@ PyMethodDef methods[] = {
     {"forget", forget, METH_NOARGS, nullptr},
     {"set_active", set_active, METH_O, nullptr},
     {"set_due", set_due, METH_NOARGS, nullptr},
+    {"ask_again", ask_again, METH_O, nullptr},
     {"set_updating", set_updating, METH_O, nullptr},
     {"is_updating", is_updating, METH_NOARGS, nullptr},
     {"phase", phase_now, METH_NOARGS, nullptr},

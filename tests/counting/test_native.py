@@ -417,3 +417,119 @@ def test_a_forked_child_counts_its_own_and_the_parent_its_own():
         os.waitpid(child, 0)
         assert os.read(read, 10) == b"2"
     assert sum(counted.tally.values()) == 1
+
+
+# What others do to operators while they are counted.
+
+
+@pytest.fixture
+def scaled():
+    """Defines ``auditor_again::scale`` by a factor, and again by another."""
+    x = torch.ones(3)
+
+    def define(factor):
+        @torch.library.custom_op("auditor_again::scale", mutates_args=())
+        def scale(x: torch.Tensor) -> torch.Tensor:
+            return x * factor
+
+        return lambda: scale(x).tolist()
+
+    return define
+
+
+def test_an_operator_defined_again_computes_what_it_is_now(scaled):
+    with auditor.count(counter="native") as counted:
+        first = scaled(2.0)
+        assert (first(), first()) == ([2.0] * 3, [2.0] * 3)
+        second = scaled(5.0)
+        assert (second(), second()) == ([5.0] * 3, [5.0] * 3)
+    assert counted.unpriced["auditor_again::scale"] >= 2
+    assert scaled(7.0)() == [7.0] * 3
+
+
+def test_a_kernel_that_is_taken_back_leaves_torchs_own():
+    a = torch.randn(2, 2)
+    with torch.library._scoped_library("aten", "IMPL") as library:
+        library.impl("mm", lambda a, b: torch.full((2, 2), 42.0), "CPU")
+        with auditor.count(counter="native"):
+            assert torch.equal(torch.mm(a, a), torch.full((2, 2), 42.0))
+    expected = torch.einsum("ij,jk->ik", a.double(), a.double()).float()
+    for _ in range(2):
+        assert torch.allclose(torch.mm(a, a), expected)
+    with auditor.count(counter="native") as counted:
+        torch.mm(a, a)
+    assert counted.operations.total == 16
+
+
+def test_a_kernel_registered_in_place_of_another_is_the_one_that_runs_and_is_seen():
+    x = torch.ones(3)
+    with torch.library._scoped_library("auditor_place", "DEF") as library:
+        library.define("scale(Tensor x) -> Tensor")
+        library.impl("scale", lambda x: x * 2, "CompositeExplicitAutograd")
+        with auditor.count(counter="native") as counted:
+            torch.ops.auditor_place.scale(x)
+            with torch.library._scoped_library("auditor_place", "IMPL") as other:
+                other.impl("scale", lambda x: x * 9, "CompositeExplicitAutograd", allow_override=True)
+                assert torch.ops.auditor_place.scale(x).tolist() == [9.0] * 3
+                assert counted.steps == 0
+                assert counted.unpriced
+                assert torch.ops.auditor_place.scale(x).tolist() == [9.0] * 3
+    assert counted.unpriced == {"auditor_place::scale": 2}
+
+
+def test_finalizers_that_compute_while_the_tally_is_read_do_not_hold_it_up():
+    program = """
+        import faulthandler, gc, torch, auditor
+        faulthandler.dump_traceback_later(60, exit=True)
+        class Cycle:
+            def __init__(self):
+                self.me, self.tensor = self, torch.ones(3)
+            def __del__(self):
+                self.tensor.add_(1)
+        with auditor.count(counter="native") as counted:
+            for size in range(1, 3000):
+                torch.ones(size) + 1
+            gc.collect()
+            gc.set_threshold(1)
+            for _ in range(50):
+                Cycle()
+                counted._counter._core.library.set_due()
+                counted.tally
+        print("done")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=200)
+    assert done.stdout == "done\n", done.stderr
+
+
+def test_threads_that_come_and_go_leave_no_memory_behind():
+    def work():
+        torch.ones(3).add(1)
+
+    def run(number: int) -> int:
+        for _ in range(number):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    counter = NativeCounter()
+    counter.attach()
+    before = run(200)
+    after = run(3000)
+    counter.detach()
+    assert after - before < 4 << 20
+    assert list(counter.take().values()) == [3200]
+
+
+def test_two_threads_that_begin_together_share_one_native_tally(monkeypatch):
+    from auditor.counting import native
+
+    monkeypatch.setattr(native, "_core", None)
+    made = []
+    monkeypatch.setattr(native, "_Core", lambda library: made.append(library) or time.sleep(0.2) or object())
+    threads = [threading.Thread(target=native._the_core) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
