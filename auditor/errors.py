@@ -121,8 +121,8 @@ class NativeUnavailable(CountingError):
     """The native counter is not built, and cannot be built or loaded here."""
 
     default_remedy = (
-        "Nothing is lost: the portable counter gives the same tally, more slowly. With a C++ compiler and ninja"
-        " installed, `auditor build` builds the native one."
+        "The portable counter gives the same tally, more slowly. With a C++ compiler (g++) and ninja installed,"
+        " `auditor build` builds the native one."
     )
 
 

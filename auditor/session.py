@@ -27,7 +27,7 @@ from auditor.formulas import Pricer
 from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder
 from auditor.records import SecondOpinion
-from auditor.tally import Purpose, Tally, factor
+from auditor.tally import CounterKind, Purpose, Tally, factor
 
 _SHORTEST_INTERVAL_S = 1.0
 _WAIT_FOR_OPINION_S = 1.0
@@ -52,11 +52,11 @@ class Session:
     def _reset(self) -> None:
         self._pricer = Pricer()
         self.counter = open_counter(
-            self.settings.counter,
+            self.settings.counter if self.settings.strict or self.settings.counter != "native" else CounterKind.AUTO,
             purpose=self.purpose,
             on_error=self._counting_failed,
             on_due=self._cut,
-            on_fallback=lambda error: _say(f"{error}; the portable counter counts instead, which is slower"),
+            on_fallback=lambda error: _say(f"{error}. The portable counter counts instead. {error.remedy}"),
         )
         self.clock = StepClock(self.counter.phases, self._step_ended)
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
@@ -102,7 +102,8 @@ class Session:
         self._detach()
         self._cut()
         if self._watcher is not None:
-            self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
+            with contextlib.suppress(OSError, ValueError):
+                self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
         if self._recorder.begun:
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
@@ -252,7 +253,8 @@ class Session:
         if time.monotonic_ns() >= self._next_cut_ns:
             self.counter.due = True
         if self._watcher is not None:
-            self._write_opinions(self._watcher.poll())
+            with contextlib.suppress(OSError, ValueError):  # a second opinion that cannot be had is none
+                self._write_opinions(self._watcher.poll())
 
     def _write_opinions(self, opinions: list[SecondOpinion]) -> None:
         for opinion in opinions:

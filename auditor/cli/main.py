@@ -68,7 +68,9 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument("--strict", action="store_true", help="a failure of the auditor stops the training")
     run.add_argument("--no-second-opinion", action="store_true", help="do not hold a forward pass against fvcore")
     run.add_argument(
-        "--counter", metavar="C", help="auto | native | dispatch: which counter of operators (default: auto)"
+        "--counter",
+        metavar="C",
+        help="auto | native | dispatch (portable): counter of operators (default: auto)",
     )
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
@@ -104,6 +106,13 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise ValueError("not a positive number of seconds")
+    return seconds
+
+
 def _add_build(verbs: argparse._SubParsersAction[_Parser]) -> None:
     build = verbs.add_parser(
         "build",
@@ -112,7 +121,7 @@ def _add_build(verbs: argparse._SubParsersAction[_Parser]) -> None:
         description="Builds the native counter for the installed versions of torch and Python into the user's cache."
         " The first audited run does the same; without a compiler it counts with the portable counter instead.",
     )
-    build.add_argument("--limit", type=float, metavar="S", help="give up after this many seconds (default: 240)")
+    build.add_argument("--limit", type=_seconds, metavar="S", help="give up after this many seconds (default: 240)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

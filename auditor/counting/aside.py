@@ -72,6 +72,7 @@ class Analysis:
         self._source = source
         self._limit_s = limit_s
         self._started_s = started_s  # before the copy's own clock began
+        self._inode = os.fstat(source).st_ino
         self._received = b""
         self._outcome: StaticCount | str | None = None
 
@@ -80,7 +81,12 @@ class Analysis:
         deadline_s = time.monotonic() + wait_s
         while self._outcome is None:
             left_s = max(0.0, deadline_s - time.monotonic())
-            if not select.select([self._source], [], [], left_s)[0]:
+            if not self._is_ours():
+                self._outcome = "the training closed the descriptor that its result was to come by"
+                break
+            poller = select.poll()  # select() knows no descriptors above 1023
+            poller.register(self._source, select.POLLIN)
+            if not poller.poll(left_s * 1e3):
                 return None
             self._receive()
         return self._outcome
@@ -102,6 +108,13 @@ class Analysis:
         first, newline, _ = self._received.partition(b"\n")
         return int(first) if newline else 0
 
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is still the pipe: a training may close what it does not know, and open another."""
+        try:
+            return os.fstat(self._source).st_ino == self._inode
+        except OSError:
+            return False
+
     def _receive(self) -> None:
         chunk = os.read(self._source, _RESULT_BYTES)
         self._received += chunk
@@ -115,7 +128,8 @@ class Analysis:
 
     def _finish(self, outcome: StaticCount | str) -> None:
         self._outcome = outcome
-        os.close(self._source)
+        if self._is_ours():
+            os.close(self._source)
         if self.pid:  # where orphans come back to this process, nobody else clears them away
             with contextlib.suppress(OSError):
                 os.waitpid(self.pid, os.WNOHANG)

@@ -58,7 +58,6 @@ def load(limit_s: float = LIMIT_S) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
     except (ImportError, OSError) as error:
-        path.unlink(missing_ok=True)
         raise NativeUnavailable(f"the native counter does not load: {error}") from error
     return module
 
@@ -82,16 +81,39 @@ def build(limit_s: float = LIMIT_S) -> Path:
     """
     try:
         path = built_path()
-        if path.exists():
+        if is_whole(path):
             return path
+        _look_for_tools()
         path.parent.mkdir(parents=True, exist_ok=True)
         deadline_s = time.monotonic() + limit_s
         with _lock(path.with_suffix(".lock"), deadline_s):
-            if not path.exists():
+            if not is_whole(path):
                 _compile(path, deadline_s)
     except (OSError, RuntimeError) as error:
         raise NativeUnavailable(f"the native counter cannot be built: {error}") from error
     return path
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the library is there, as it was built: a damaged one would end the process that loads it."""
+    try:
+        return _digest_path(path).read_text(encoding="ascii") == hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _look_for_tools() -> None:
+    """What building needs is on the search path; else an error that names it."""
+    wanted = os.environ.get("CXX") or "c++"
+    if shutil.which(wanted.split()[0], path=_search_path()) is None:
+        where = "as CXX says" if os.environ.get("CXX") else "on PATH, and CXX names none"
+        raise NativeUnavailable(f"the native counter cannot be built: no C++ compiler {wanted!r} {where}")
+    if shutil.which("ninja", path=_search_path()) is None:
+        raise NativeUnavailable("the native counter cannot be built: no ninja on PATH (pip install ninja)")
 
 
 @contextlib.contextmanager
@@ -116,7 +138,12 @@ def _compile(path: Path, deadline_s: float) -> None:
         sys.stderr.write("auditor: building the native counter for this torch, once (about half a minute)\n")
     try:
         _run([sys.executable, "-c", _PROGRAM, NAME, str(SOURCE), str(folder)], deadline_s)
-        (folder / f"{NAME}.so").replace(path)
+        built = folder / f"{NAME}.so"
+        with built.open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.sha256(file.read()).hexdigest()
+        built.replace(path)
+        _digest_path(path).write_text(digest, encoding="ascii")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -136,9 +163,9 @@ def _run(command: list[str], deadline_s: float) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise NativeUnavailable("the compiler took too long") from None
+        raise NativeUnavailable("building the native counter took too long, and was given up") from None
     if process.returncode != 0:
-        raise NativeUnavailable(_reason(output.decode(errors="replace")))
+        raise NativeUnavailable(f"the native counter cannot be built: {_reason(output.decode(errors='replace'))}")
 
 
 def _search_path() -> str:
@@ -148,4 +175,4 @@ def _search_path() -> str:
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["the compiler said nothing"]
-    return next((line for line in lines if "error: " in line), lines[-1])[:_LONGEST_REASON]
+    return next((line for line in lines if "error: " in line), lines[-1])[:_LONGEST_REASON].rstrip(".")

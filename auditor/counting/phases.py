@@ -143,25 +143,39 @@ class PhaseTracker:
             self._unwatch = None
 
 
+_watching = 0  # how many watch; one wrapper serves them all
+_unwrapped: Any = None
+
+
 def watch_functions() -> Callable[[], None]:
     """The forward of an `autograd.Function` that is called with gradients on keeps its phase.
 
-    Returns: what undoes it.
+    Returns: what ends it; torch's own is back once all have ended theirs, in any order.
     """
-    original = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+    global _watching, _unwrapped  # noqa: PLW0603 - what is wrapped is the process's
+    if _watching == 0:
+        _unwrapped = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+        torch.autograd.Function.apply = _keeping(_unwrapped)  # type: ignore[method-assign]
+    _watching += 1
+    return _unwatch
 
+
+def _unwatch() -> None:
+    global _watching  # noqa: PLW0603
+    _watching -= 1
+    if _watching == 0:
+        torch.autograd.Function.apply = classmethod(_unwrapped)  # type: ignore[method-assign,assignment]
+
+
+def _keeping(original: Callable[..., Any]) -> Any:
     def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
         if not _grad_enabled():
             return original(cls, *args, **kwargs)
         with phase_kept():
             return original(cls, *args, **kwargs)
 
-    def undo() -> None:
-        torch.autograd.Function.apply = classmethod(original)  # type: ignore[method-assign,assignment]
-
     apply.__doc__ = original.__doc__
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
-    return undo
+    return classmethod(apply)
 
 
 def _inside_backward() -> Phase:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from auditor.counting import captured, compiled
 from auditor.counting.counter import Counter, open_counter
 from auditor.counting.steps import StepClock
+from auditor.errors import UsageError
 from auditor.formulas import Pricer
 from auditor.operations import Operations
 from auditor.tally import CounterKind, Purpose, Tally, merge
@@ -50,6 +51,14 @@ class Counted:
         return self.operations.unpriced
 
 
+def _kind(counter: CounterKind | str) -> CounterKind:
+    try:
+        return CounterKind(counter)
+    except ValueError:
+        known = ", ".join(map(repr, map(str, CounterKind)))
+        raise UsageError(f"count(counter=...): expected one of {known}, got {counter!r}") from None
+
+
 @contextmanager
 def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = CounterKind.AUTO) -> Iterator[Counted]:
     """Count every operator that runs inside the block.
@@ -62,7 +71,7 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = 
             model(batch).backward()
         counted.operations.total
     """
-    opened = open_counter(CounterKind(counter), purpose=purpose)
+    opened = open_counter(_kind(counter), purpose=purpose)
     clock = StepClock(opened.phases)
     opened.attach()
     compiled.attach(opened)

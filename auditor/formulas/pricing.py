@@ -11,6 +11,7 @@ from auditor.formulas.sizes import shapes
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
 from auditor.tally import Argument, Phase, Signature, Tally, decode_arguments
 
+_NO_AMOUNT = 10**48  # of one call: no ledger takes more digits than the sum of such ones can have
 _MOST_PRICES = 1 << 16  # kept; signatures may go on changing for months
 _FLOATING = ("float", "bfloat", "complex")
 
@@ -102,7 +103,7 @@ def _apply(formula: Formula, arguments: tuple[Argument, ...]) -> Amount:
         return Amount()
     answer = formula.function(*arguments)
     amount = answer if isinstance(answer, Amount) else Amount(answer)
-    if not all(type(number) is int and number >= 0 for number in amount):
+    if not all(type(number) is int and 0 <= number < _NO_AMOUNT for number in amount):
         raise FormulaError(f"the formula for {formula.op} answered {answer!r}, not a whole amount of operations")
     return amount
 

@@ -48,6 +48,7 @@ class Reading:
     head: str  # over the names and heads of all segments
     gaps: tuple[Gap, ...]
     second_opinions: tuple[SecondOpinion, ...]
+    counters: tuple[str, ...]  # which counted, in any process
     devices: Mapping[int, tuple[Mapping[str, str], ...]]  # by rank, as its latest attempt saw them
     exit: Exit | None  # of the latest launcher
     segments: tuple[SegmentReading, ...]
@@ -173,6 +174,7 @@ def _conclude(directory: Path, segments: Sequence[SegmentReading], unreadable: i
         head=_head(segments),
         gaps=tuple(gap for segment in segments for gap in segment.gaps),
         second_opinions=tuple(opinion for segment in segments for opinion in segment.second_opinions),
+        counters=tuple(sorted({segment.genesis.counter for segment in segments} - {""})),
         devices=_devices(segments),
         exit=next((segment.exit for segment in reversed(launchers) if segment.exit), None),
         segments=tuple(segments),

@@ -49,6 +49,7 @@ def _run(view: View) -> dict[str, Any]:
         "model": run.model,
         "purpose": run.purpose,
         "command": list(run.command),
+        "counters": list(run.counters),
         "started": run.started,
         "ended": run.ended,
         "steps": run.steps,

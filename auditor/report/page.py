@@ -39,6 +39,7 @@ def render(view: View) -> str:
             say=statements,
             words=words,
             command=shlex.join(view.run.command),
+            counters=", ".join(view.run.counters) or "none",
             breakdowns=_breakdowns(view),
             threshold_lines=_lines(view),
             pictures=_pictures(view),

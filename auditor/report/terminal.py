@@ -82,6 +82,7 @@ def _headline(view: View) -> Iterator[Block]:
             ("run", run.id),
             ("purpose", run.purpose),
             ("command", clip(shlex.join(run.command), _LONGEST_COMMAND)),
+            ("counter", ", ".join(run.counters) or "none"),
             ("started", run.started),
             ("ended", f"{run.ended or 'not known'}{exit_code}"),
             ("report", f"{view.generated}, law as of {view.as_of.isoformat()}"),

@@ -34,6 +34,7 @@ class Run:
     model: str
     purpose: str
     command: tuple[str, ...]
+    counters: tuple[str, ...]
     started: str
     ended: str | None
     steps: int
@@ -150,6 +151,7 @@ def _run(reading: Reading) -> Run:
         model=reading.model,
         purpose=reading.purpose,
         command=tuple(reading.command),
+        counters=tuple(reading.counters),
         started=reading.started,
         ended=reading.ended or None,
         steps=reading.steps,

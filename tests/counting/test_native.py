@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from auditor.counting import native_build
 from auditor.counting.counter import open_counter
 from auditor.counting.native import NativeCounter
 from auditor.counting.steps import StepClock
-from auditor.errors import NativeUnavailable
+from auditor.errors import NativeUnavailable, UsageError
 from auditor.operations import Family
 from auditor.tally import CounterKind, Entry, Tally
 
@@ -382,11 +383,28 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
         native_build.build()
 
 
-def test_a_library_that_does_not_load_is_let_go_and_the_portable_counter_stands_in(empty_cache):
+def test_a_damaged_library_is_not_loaded(empty_cache):
+    path = empty_cache / "library.so"
+    path.write_bytes(b"as it was built")
+    path.with_suffix(".sha256").write_text(hashlib.sha256(b"as it was built").hexdigest())
+    assert native_build.is_whole(path)
+    path.write_bytes(b"as it was")
+    assert not native_build.is_whole(path)
+    path.unlink()
+    assert not native_build.is_whole(path)
+
+
+def test_without_a_compiler_that_is_said(empty_cache, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(NativeUnavailable, match=r"no C\+\+ compiler 'no-such-compiler' as CXX says"):
+        native_build.build()
+
+
+def test_where_a_library_does_not_load_the_portable_counter_stands_in(empty_cache):
     path = native_build.built_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no library")
-    native_build.load.cache_clear()
+    path.with_suffix(".sha256").write_text(hashlib.sha256(b"no library").hexdigest())
     program = """
         import torch, auditor
         from auditor.counting.counter import open_counter
@@ -395,11 +413,8 @@ def test_a_library_that_does_not_load_is_let_go_and_the_portable_counter_stands_
         counter = open_counter(CounterKind.AUTO, on_fallback=told.append)
         print(counter.name, len(told), "does not load" in str(told[0]))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, env=dict(os.environ)
-    )
-    assert done.stdout.split() == ["dispatch", "1", "True"]
-    assert not path.exists()
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert done.stdout.split() == ["dispatch", "1", "True"], done.stderr
 
 
 def test_a_forked_child_counts_its_own_and_the_parent_its_own():
@@ -533,3 +548,19 @@ def test_two_threads_that_begin_together_share_one_native_tally(monkeypatch):
     for thread in threads:
         thread.join()
     assert len(made) == 1
+
+
+def test_counters_that_end_in_another_order_than_they_began_leave_torch_as_it_was():
+    before = torch.autograd.Function.apply.__func__
+    for _ in range(3):
+        first, second = auditor.count(counter="dispatch"), auditor.count(counter="native")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+    assert torch.autograd.Function.apply.__func__ is before
+
+
+def test_a_counter_that_nobody_knows_is_said():
+    with pytest.raises(UsageError, match=r"'auto', 'native', 'dispatch', got 'fast'"), auditor.count(counter="fast"):
+        pass

@@ -456,3 +456,35 @@ def test_the_tally_of_a_watched_training_is_the_same(steps):
 
     tally(watched=False)  # what torch does once only
     assert tally(watched=True) == tally(watched=False)
+
+
+def test_a_process_with_many_open_files_gets_its_second_opinion():
+    """select() knows no descriptors above 1023, and a large job has more."""
+    from auditor.counting.aside import Analysis
+
+    kept = []
+    try:
+        while not kept or kept[-1] < 1100:
+            kept.append(os.dup(0))
+        source, sink = os.pipe()
+        analysis = Analysis(source, 1.0, 0.0)
+        assert analysis.poll() is None
+        os.write(sink, b"1\nnone for a reason\n")
+        os.close(sink)
+        assert analysis.poll(1.0) == "for a reason"
+    finally:
+        for number in kept:
+            os.close(number)
+
+
+def test_a_training_that_closes_what_it_does_not_know_loses_only_the_second_opinion(tmp_path):
+    from auditor.counting.aside import Analysis
+
+    source, sink = os.pipe()
+    analysis = Analysis(source, 1.0, 0.0)
+    os.close(source)
+    with (tmp_path / "own").open("w") as own:  # takes the number that has become free
+        assert own.fileno() == source
+        assert "closed the descriptor" in str(analysis.poll())
+        own.write("kept")
+    os.close(sink)

@@ -55,7 +55,7 @@ def test_it_fits_its_schema_under_every_circumstance(
 def test_the_names_that_others_build_on(make_view: Callable[..., View], check: Callable[[View], Any]) -> None:
     document = check(make_view())
     assert document["schema"] == "auditor.report/1"
-    assert {"id", "model", "purpose", "command", "started", "ended", "steps"} == document["run"].keys()
+    assert {"id", "model", "purpose", "command", "counters", "started", "ended", "steps"} == document["run"].keys()
     assert {"verdict", "reasons", "records", "ranks_expected", "ranks_seen", "head"} <= document["ledger"].keys()
     assert {"total", "complete", "by_phase", "by_family", "by_precision", "by_purpose"} == document["operations"].keys()
     assert {
