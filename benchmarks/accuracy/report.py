@@ -16,7 +16,7 @@ multiply-add is two. Every counter is given the same step: the same seed, a mode
 
 - **forward, backward, optimizer**: the auditor's Python counter; *other* is inference and recomputation in the step.
 - **native**: the auditor's native counter against its Python one, operator by operator and signature by signature;
-  *named* where torch itself runs another operator for the same work because a dispatch mode, the Python counter, is there.
+  *named* where torch itself runs another operator for the same work because a dispatch mode is there.
 - **compiled**: matrix work of the step under torch.compile against the same step without; *lower bound* where compiled
   code runs an operator that has no price.
 - **FlopCounterMode**: its total against our matrix work. For each signature its own formula is asked what it would
@@ -62,8 +62,8 @@ def verdict(column: Any) -> str:
     return "named" if column["differences"] else "exact"
 
 
-# Torch puts gradients by index, and takes the lengths of the ctc loss, another way where a dispatch mode is there, as the
-# Python counter is: the same work under another name. The native counter sees what runs when nobody watches.
+# Torch puts gradients by index, and takes the lengths of the ctc loss, another way where a dispatch mode is there, as
+# the Python counter is: the same work under another name. The native counter sees what runs when nobody watches.
 OTHERWISE_UNDER_A_MODE = {
     *("aten::index_put", "aten::_index_put_impl"),
     *("aten::_ctc_loss", "aten::_ctc_loss.Tensor", "aten::_ctc_loss_backward", "aten::_ctc_loss_backward.Tensor"),
