@@ -8,13 +8,13 @@ compiled code are hidden with all it runs, and their replays too: they count as 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from auditor.counting.graphs import Calls
 from auditor.counting.patching import Patch, Patches
 from auditor.tally import Phase, Signature, Tally, merge
 
-Calls = Mapping[tuple[Signature, Phase], int]
 _NAME = "auditor_captured"
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from auditor.counting.dispatch import DispatchCounter
+from auditor.counting.graphs import Calls
 from auditor.counting.native import NativeCounter
 from auditor.counting.phases import Phases
 from auditor.errors import NativeUnavailable
-from auditor.tally import CounterKind, Phase, Purpose, Signature, Tally
+from auditor.tally import CounterKind, Purpose, Tally
 
 # What was counted between two moments, under the purpose of the time; the tally is worked out when it is called.
 Cut = Callable[[], Tally]
@@ -56,13 +57,13 @@ class Counter(Protocol):
     def set_aside(self) -> None:
         """What is noted from now on does not count."""
 
-    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+    def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
 
-    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_replay(self, calls: Calls) -> None:
         """Add executed calls, unless what this thread runs is hidden."""
 
-    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_calls(self, calls: Calls) -> None:
         """Add executed calls on this thread."""
 
 

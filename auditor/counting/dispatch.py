@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import (
 
 from auditor.counting.arguments import Schema, describe
 from auditor.counting.captured import Aside
+from auditor.counting.graphs import Calls
 from auditor.counting.phases import PhaseTracker
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
@@ -169,11 +170,11 @@ class DispatchCounter:
         """What is noted from now on does not count."""
         self._aside.begin()
 
-    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+    def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
 
-    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_replay(self, calls: Calls) -> None:
         """Add executed calls, unless what this thread runs is hidden."""
         if self.counting:
             self.note_calls(calls)
@@ -256,7 +257,7 @@ class DispatchCounter:
         """Inside, operators of this thread are executed and not noted."""
         return _Hidden(self, self._local)
 
-    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_calls(self, calls: Calls) -> None:
         """Add calls that compiled code has executed, where operators of this thread are counted."""
         if not self._attached or not self._holds_here():
             return

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
 from auditor.counting.arguments import is_marker, noted_name
 from auditor.counting.captured import Aside
+from auditor.counting.graphs import Calls
 from auditor.counting.native_build import load
 from auditor.counting.phases import KEEPERS, Keeper, watch_functions
 from auditor.formulas import TABLE
@@ -350,11 +351,11 @@ class NativeCounter:
         """What is noted from now on does not count."""
         self._aside.begin()
 
-    def taken_aside(self) -> Mapping[tuple[Signature, Phase], int]:
+    def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
 
-    def note_replay(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_replay(self, calls: Calls) -> None:
         """Add executed calls, unless what this thread runs is hidden."""
         if not self._core.library.is_hidden():
             self.note_calls(calls)
@@ -383,11 +384,13 @@ class NativeCounter:
         finally:
             library.show()
 
-    def note_calls(self, calls: Mapping[tuple[Signature, Phase], int]) -> None:
+    def note_calls(self, calls: Calls) -> None:
         """Add calls that compiled code has executed on this thread."""
         if not self._attached:
             return
-        if any(phase is Phase.FORWARD and _role(signature.op) is _Role.MATRIX for signature, phase in calls):
+        if self.phases.updating and any(
+            phase is Phase.FORWARD and _role(signature.op) is _Role.MATRIX for signature, phase in calls
+        ):
             self.phases.end_update()
         mine = self._mine.noted
         with self._lock:
