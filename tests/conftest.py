@@ -52,8 +52,12 @@ def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture(autouse=True)
 def _nothing_compiled_before():
-    """What one test compiles with a backend of its own makes no other test's count a lower bound."""
+    """What one test compiles is not there for the next: neither torch's caches, nor what was seen of it."""
     yield
+    utils = sys.modules.get("torch._dynamo.utils")
+    if utils is not None and utils.counters:
+        sys.modules["torch"]._dynamo.reset()  # type: ignore[attr-defined]
+        utils.counters.clear()
     compiled = sys.modules.get("auditor.counting.compiled")
     if compiled is not None:
         compiled._unseen.clear()
