@@ -54,6 +54,12 @@ class AuditorError(Exception):
         super().__init__(message)
         self.remedy = remedy or self.default_remedy
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, as sentences."""
+        message = str(self)
+        return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} {self.remedy}"
+
 
 class UsageError(AuditorError):
     """The call, or something it was given, is off."""

@@ -61,11 +61,14 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
         usage="auditor run [options] (-- COMMAND ... | SCRIPT.py ... | -m MODULE ...)",
         description="Starts the command, attaches to every Python process below it that imports torch, and ends with"
         " the command's own code.",
+        epilog="Every setting of configs/defaults.yaml can also be given by ./auditor.yaml or the environment"
+        " (AUDITOR_INTERVAL_S=10); an argument goes before both.",
     )
     run.add_argument("--out", metavar="DIR", help="directory of the ledger (default: audits/<time>-<random>)")
     run.add_argument("--model", metavar="NAME", help="what is being trained (default: the script's name)")
     run.add_argument("--purpose", metavar="P", help=_PURPOSES)
     run.add_argument("--strict", action="store_true", help="a failure of the auditor stops the training")
+    run.add_argument("--key", metavar="FILE", help="private key that signs the ledger; made where there is none")
     run.add_argument("--no-second-opinion", action="store_true", help="do not hold a forward pass against fvcore")
     run.add_argument(
         "--counter",
@@ -136,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = importlib.import_module(f"auditor.cli.{options.verb}")
         return int(verb.run(options))
     except AuditorError as error:
-        print(f"auditor: {error}. {error.remedy}", file=sys.stderr)  # noqa: T201
+        print(f"auditor: {error.told}", file=sys.stderr)  # noqa: T201
         return int(error.exit_code)
     except BrokenPipeError:
         sys.stdout = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from auditor.errors import ExitCode
@@ -20,9 +21,11 @@ def read(options: argparse.Namespace) -> Reading:
 
 
 def verdict_code(reading: Reading, require: str | None) -> ExitCode:
-    """4 for a ledger that is false, 5 for one that is worth less than required, else 0."""
+    """4 for a ledger that is false, 5 for one that is worth less than required (which is said), else 0."""
     if reading.verdict in (Verdict.INVALID, Verdict.DIVERGED):
         return ExitCode.INVALID
     if require is not None and _ORDER.index(reading.verdict) < _ORDER.index(Verdict(require)):
+        sys.stdout.flush()
+        sys.stderr.write(f"auditor: the ledger is {reading.verdict}; --require asks for {require}\n")
         return ExitCode.INCOMPLETE
     return ExitCode.PASS

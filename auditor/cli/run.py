@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
             "out": options.out,
             "model": options.model,
             "purpose": options.purpose,
+            "key": options.key,
             "strict": "true" if options.strict else None,
             "second_opinion": "false" if options.no_second_opinion else None,
             "counter": options.counter,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from auditor.cli.reading import read, verdict_code
-from auditor.ledger import Reading
+from auditor.ledger import Reading, Verdict
 from auditor.report.words import clean
 from auditor.units import wire
 
@@ -23,11 +23,15 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines = [f"{directory}: {reading.verdict}", *(f"  - {reason}" for reason in reading.reasons)]
     lines.append(f"  run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})")
     lines.append(f"  ranks       {reading.ranks_seen} of {reading.ranks_expected}")
-    lines.append(
-        f"  records     {reading.records} in {len(reading.segments)} segments, all hashes and signatures checked"
-    )
+    lines.append(f"  records     {reading.records} in {len(reading.segments)} segments, {_checked(reading)}")
     lines.append(f"  steps       {reading.steps}")
     lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
     lines.append(f"  head        {reading.head}")
     lines.extend(f"  signed by   {key}" for key in sorted({part.genesis.public_key for part in reading.segments}))
     return lines
+
+
+def _checked(reading: Reading) -> str:
+    if reading.verdict is Verdict.INVALID:
+        return "checked up to what is false in them"
+    return "all hashes and signatures checked"

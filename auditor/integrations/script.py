@@ -18,8 +18,8 @@ from auditor.errors import AuditorError, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations.child import Ended, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
-from auditor.ledger import Reading, Recount, SegmentBook, read_ledger, segment_paths
-from auditor.records import Exit
+from auditor.ledger import Reading, Recount, SegmentBook, first_genesis, read_ledger, segment_paths
+from auditor.records import Exit, Genesis
 from auditor.units import scientific
 
 STATUS_FILE = "status.json"
@@ -48,7 +48,7 @@ class Supervised:
             self.book.append(Exit(code=ended.code, signal=ended.signal, processes=processes))
             self.book.seal("finished")
             if processes == 0:
-                say("no Python process with torch was seen: nothing was counted")
+                say(_nothing_seen(ended))
                 return 1
             reading = read_ledger(self.directory, recount=Recount(price=Pricer().price, digest=TABLE.digest))
             _write_status(self.directory, reading, ended)
@@ -68,7 +68,8 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
     try:
         supervised = begin(directory, settings, command)
     except (AuditorError, OSError) as error:
-        say(f"the ledger cannot be begun: {error}. {getattr(error, 'remedy', LedgerUnwritable.default_remedy)}")
+        failure = error if isinstance(error, AuditorError) else LedgerUnwritable(str(error))
+        say(f"the ledger cannot be begun: {failure.told}")
         if settings.strict:
             return int(AuditorError.exit_code)
         say("the command runs unaudited")
@@ -84,11 +85,34 @@ def begin(directory: Path, settings: Settings, command: Sequence[str]) -> Superv
     Raises: LedgerUnwritable: the directory takes no file. OSError: it cannot be made.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    earlier = first_genesis(directory)
     run_id = new_run_id(directory)
     place = Place(role="launcher", rank=0, expected_ranks=0)
     book = genesis.open_book(directory, settings, place, run_id=run_id, command=tuple(command), counter="", devices=())
-    say(f"auditing {' '.join(command[:3])}{' …' if len(command) > 3 else ''}; the ledger is in {directory}")
+    say(f"auditing {_shortened(command)}; the ledger is in {directory}")
+    if earlier is not None:
+        say(_continued(earlier, settings.model, command))
     return Supervised(directory, run_id, book, len(segment_paths(directory)))
+
+
+def _shortened(command: Sequence[str]) -> str:
+    return f"{' '.join(command[:3])}{' …' if len(command) > 3 else ''}"
+
+
+def _continued(earlier: Genesis, model: str, command: Sequence[str]) -> str:
+    """Whose total this run will be added to, and whether it looks like another's."""
+    text = f"this continues the run {earlier.run_id} that is there; both count towards one total"
+    if earlier.model != model:
+        return f"{text}, although that was the model {earlier.model!r} and this is {model!r}: --out names another place"
+    if list(earlier.command) != list(command):
+        return f"{text}, although that began with another command: {_shortened(earlier.command)}"
+    return text
+
+
+def _nothing_seen(ended: Ended) -> str:
+    if ended.code:
+        return f"the command ended with {ended.code} before torch was imported in any process: nothing was counted"
+    return "no Python process with torch was seen: nothing was counted"
 
 
 def _is_whole(reading: Reading) -> bool:
@@ -97,8 +121,9 @@ def _is_whole(reading: Reading) -> bool:
 
 def _last_line(reading: Reading, directory: Path) -> str:
     total = scientific(reading.operations.total)
-    amount = f"{total} operations" if _is_whole(reading) else f"at least {total} operations"
-    return f"{amount} in {reading.steps} steps; ledger {reading.verdict}; see: auditor report {directory}"
+    floor = "" if _is_whole(reading) else "at least "
+    steps = f"{reading.steps} step{'' if reading.steps == 1 else 's'}"
+    return f"{floor}{total} operations in {steps}; ledger {reading.verdict}; see: auditor report {directory}"
 
 
 def _write_status(directory: Path, reading: Reading, ended: Ended) -> None:

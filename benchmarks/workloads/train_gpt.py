@@ -258,14 +258,19 @@ def train(arguments: argparse.Namespace) -> None:
             group["lr"] = rate
         loss = train_step(network, optimizer, batches, accumulate=arguments.accumulate, bf16=bf16)
         last = step == arguments.steps
-        if last or step == 1 or step % arguments.log_every == 0:
+        if last or step == 1 or is_due(step, arguments.log_every):
             pace_s = (time.perf_counter() - started) / (step - first)
             print(f"step {step:5d}  loss {loss.item():.4f}  rate {rate:.2e}  {pace_s:.3f} s/step", flush=True)
-        if last or step % arguments.eval_every == 0:
+        if last or is_due(step, arguments.eval_every):
             eval_loss = evaluate(network, held_out, arguments.batch, arguments.context, device, bf16=bf16)
             print(f"step {step:5d}  eval {eval_loss:.4f}", flush=True)
-        if arguments.out and (last or step % arguments.save_every == 0):
+        if arguments.out and (last or is_due(step, arguments.save_every)):
             save(arguments.out / "checkpoint.pt", model, optimizer, generator, step)
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether it is this step's turn; with 0 it is none's."""
+    return every > 0 and step % every == 0
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -290,7 +295,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--autocast", choices=("none", "bf16"), default="none")
     how.add_argument("--foreach", action=argparse.BooleanOptionalAction, help="AdamW over lists of tensors")
     how.add_argument("--fused", action=argparse.BooleanOptionalAction, help="AdamW in one kernel")
-    files = parser.add_argument_group("what is printed and kept")
+    files = parser.add_argument_group("what is printed and kept", "every 0 steps: at the end only")
     files.add_argument("--log-every", type=int, default=5, metavar="STEPS")
     files.add_argument("--eval-every", type=int, default=20, metavar="STEPS")
     files.add_argument("--save-every", type=int, default=40, metavar="STEPS")

@@ -175,7 +175,7 @@ def test_a_command_without_torch_runs_as_it_is(audited):
     done, _ = audited("sh", "-c", "echo out; echo err >&2; exit 5")
     assert done.returncode == 5
     assert done.stdout == b"out\n"
-    assert b"nothing was counted" in done.stderr
+    assert b"ended with 5 before torch was imported in any process: nothing was counted" in done.stderr
 
 
 def test_a_command_that_does_not_exist(audited):
@@ -226,9 +226,12 @@ def test_a_launcher_taken_away_shows(write_script, audited, read):
 
 def test_resuming_in_the_same_directory_adds_up(write_script, audited, read):
     script = write_script(TRAIN + "train(int(sys.argv[1]))\n")
-    audited(sys.executable, script, "3")
+    first, _ = audited(sys.executable, script, "3")
+    assert b"continues" not in first.stderr
     done, directory = audited(sys.executable, script, "4")
     assert done.returncode == 0
+    assert b"continues the run" in done.stderr
+    assert b"began with another command" in done.stderr
     reading = read(directory)
     assert reading.steps == 7
     assert products(reading) == 7 * STEP_PRODUCTS
