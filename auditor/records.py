@@ -10,7 +10,8 @@ A segment is one file of JSON lines, written by one process for itself. Each lin
 So one signature vouches for every byte before it, earlier signatures included. How lines are framed and
 checked is `ledger`'s.
 
-Amounts of operations are decimal strings. Unknown fields are refused: a newer schema has a newer name.
+Amounts of operations are decimal strings. Unknown fields are refused: a newer schema has a newer name, and a
+segment is read by the rules of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from typing import Any, ClassVar
 
 from auditor.errors import LedgerInvalid, SchemaFromFuture
 
-LEDGER_SCHEMA = "auditor.ledger/1"
+LEDGER_SCHEMA = "auditor.ledger/2"
+# The schemas that are read, each with the kinds of records that came after it.
+SCHEMAS: Mapping[str, frozenset[str]] = {"auditor.ledger/1": frozenset({"hardware"}), LEDGER_SCHEMA: frozenset()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,16 @@ class SecondOpinion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What was seen of a device at a moment, as text; no amount of the total rests on it."""
+
+    kind: ClassVar[str] = "hardware"
+    event: str  # "observed", "lost", "found", "changed", "measured", "coverage", ...
+    device: str  # its UUID; "" where it is of the machine and not of one device
+    values: Mapping[str, str]  # units are in the names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How the command ended, seen from the launcher."""
 
@@ -150,9 +163,21 @@ class Seal:
     reason: str  # "finished", "stopped", "forked", ...
 
 
-Body = Genesis | Signatures | TallyRecord | Interval | PurposeChange | Gap | SecondOpinion | Exit | Recovered | Seal
+Body = (
+    Genesis
+    | Signatures
+    | TallyRecord
+    | Interval
+    | PurposeChange
+    | Gap
+    | SecondOpinion
+    | Hardware
+    | Exit
+    | Recovered
+    | Seal
+)
 _KINDS: dict[str, type[Any]] = {body.kind: body for body in typing.get_args(Body)}
-SIGNED_KINDS = frozenset({"genesis", "interval", "gap", "exit", "second_opinion", "recovered", "seal"})
+SIGNED_KINDS = frozenset({"genesis", "interval", "gap", "exit", "second_opinion", "hardware", "recovered", "seal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,17 +232,22 @@ def _read_body(kind: object, plain: object) -> Body:
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None or not isinstance(plain, dict):
         raise LedgerInvalid(f"unknown kind of record: {str(kind)[:40]!r}")
-    if cls is Genesis and plain.get("schema") != LEDGER_SCHEMA:
-        schema = plain.get("schema")
-        if isinstance(schema, str) and schema.startswith("auditor.ledger/"):
-            raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}")
-        raise LedgerInvalid(f"not a ledger's schema: {schema!r}")
+    if cls is Genesis:
+        _check_schema(plain.get("schema"))
     readers = _fields(cls)
     if plain.keys() != readers.keys():
         wrong = ", ".join(sorted(plain.keys() ^ readers.keys()))[:200]
         raise LedgerInvalid(f"a record of kind {kind!r} has fields missing or unknown: {wrong}")
     body: Body = cls(**{name: read(plain[name], f"{kind}.{name}") for name, read in readers.items()})
     return body
+
+
+def _check_schema(schema: object) -> None:
+    if isinstance(schema, str) and schema in SCHEMAS:
+        return
+    if isinstance(schema, str) and schema.startswith("auditor.ledger/"):
+        raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads up to {LEDGER_SCHEMA!r}")
+    raise LedgerInvalid(f"not a ledger's schema: {schema!r}")
 
 
 # A reader takes a JSON value and its name; it answers with the value as the field's type, lists as tuples.

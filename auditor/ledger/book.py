@@ -12,6 +12,7 @@ from auditor.records import (
     Body,
     Exit,
     Gap,
+    Hardware,
     Interval,
     PurposeChange,
     Recovered,
@@ -87,7 +88,7 @@ class SegmentBook:
             self.operations = add_up([(self.operations, 1), (operations, 1)])
             return head
 
-    def append(self, body: PurposeChange | SecondOpinion | Exit | Recovered) -> Head:
+    def append(self, body: PurposeChange | SecondOpinion | Hardware | Exit | Recovered) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
             return self._writer.append(body)
@@ -112,6 +113,10 @@ class SegmentBook:
             parse_ops(opinion.ours)
             parse_ops(opinion.theirs)
         return self.append(opinion)
+
+    def hardware(self, event: str, device: str, values: Mapping[str, str]) -> Head:
+        """It is written what was seen of a device (by UUID) now; amounts are text with the unit in their name."""
+        return self.append(Hardware(event=event, device=device, values=dict(values)))
 
     def sync(self) -> None:
         """All of it survives a loss of power."""

@@ -9,6 +9,7 @@ from auditor.errors import LedgerInvalid, UnitError
 from auditor.ledger.book import rows_of, unpriced_of
 from auditor.operations import Operations, add_up
 from auditor.records import (
+    SCHEMAS,
     Body,
     Gap,
     Genesis,
@@ -132,7 +133,7 @@ class Contents:
         return self._curve.all()
 
     def notes(self, kind: type[Note]) -> tuple[Note, ...]:
-        """The records of a kind that only inform: gaps, second opinions, recoveries, the exit."""
+        """The records of a kind that only inform: gaps, second opinions, hardware, recoveries, the exit."""
         return tuple(note for note in self._notes if isinstance(note, kind))
 
     def recorded(self) -> Operations:
@@ -149,6 +150,8 @@ class Contents:
         return add_up([(self._prices[digest] or Operations.none(), number) for digest, number in times.items()])
 
     def _take(self, record: Record) -> None:
+        if self.genesis and record.body.kind in SCHEMAS[self.genesis.schema]:
+            raise LedgerInvalid(f"a record of kind {record.body.kind!r} cannot stand under {self.genesis.schema!r}")
         match record.body:
             case Genesis() as body:
                 self._begin(body)

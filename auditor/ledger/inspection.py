@@ -9,7 +9,7 @@ from auditor.errors import LedgerInvalid
 from auditor.ledger.chain import NO_HEAD, Ending, Link, Scanner
 from auditor.ledger.contents import Contents, Point, Recount
 from auditor.ledger.places import is_held, open_regular
-from auditor.records import Exit, Gap, Recovered, SecondOpinion
+from auditor.records import Exit, Gap, Hardware, Recovered, SecondOpinion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ class SegmentReading:
     points: tuple[Point, ...]
     gaps: tuple[Gap, ...]
     second_opinions: tuple[SecondOpinion, ...]
+    hardware: tuple[Hardware, ...]
     recovered: tuple[Recovered, ...]
     exit: Exit | None
 
@@ -123,6 +124,7 @@ class _Reader:
             points=contents.points,
             gaps=contents.notes(Gap),
             second_opinions=contents.notes(SecondOpinion),
+            hardware=contents.notes(Hardware),
             recovered=contents.notes(Recovered),
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditor.operations import Operations
-    from auditor.records import Exit, Gap, Recovered, SecondOpinion
+    from auditor.records import Exit, Gap, Hardware, Recovered, SecondOpinion
 
 __all__ = ["Point", "Reading", "Recount", "SegmentReading", "Verdict", "read_ledger"]
 
@@ -48,6 +48,7 @@ class Reading:
     head: str  # over the names and heads of all segments
     gaps: tuple[Gap, ...]
     second_opinions: tuple[SecondOpinion, ...]
+    hardware: tuple[Hardware, ...]  # what was seen of devices during the run, segment by segment
     counters: tuple[str, ...]  # which counted, in any process
     devices: Mapping[int, tuple[Mapping[str, str], ...]]  # by rank, as its latest attempt saw them
     exit: Exit | None  # of the latest launcher
@@ -174,6 +175,7 @@ def _conclude(directory: Path, segments: Sequence[SegmentReading], unreadable: i
         head=_head(segments),
         gaps=tuple(gap for segment in segments for gap in segment.gaps),
         second_opinions=tuple(opinion for segment in segments for opinion in segment.second_opinions),
+        hardware=tuple(seen for segment in segments for seen in segment.hardware),
         counters=tuple(sorted({segment.genesis.counter for segment in segments} - {""})),
         devices=_devices(segments),
         exit=next((segment.exit for segment in reversed(launchers) if segment.exit), None),

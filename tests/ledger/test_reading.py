@@ -17,6 +17,7 @@ from auditor.operations import Amount, Operations, add_up
 from auditor.records import (
     SIGNED_KINDS,
     Gap,
+    Hardware,
     Interval,
     PurposeChange,
     Record,
@@ -280,10 +281,40 @@ def test_a_signature_by_another_key_shows(run, tmp_path: Path) -> None:
 
 def test_a_ledger_of_the_future_is_not_misread(run) -> None:
     run.segment()
-    rewrite(run, lambda b: replace(b, schema="auditor.ledger/2") if b.kind == "genesis" else b)
-    with pytest.raises(SchemaFromFuture, match=r"auditor\.ledger/2") as caught:
+    rewrite(run, lambda b: replace(b, schema="auditor.ledger/3") if b.kind == "genesis" else b)
+    with pytest.raises(SchemaFromFuture, match=r"auditor\.ledger/3") as caught:
         run.read()
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_ledger_of_an_earlier_schema_is_read_by_its_own_rules(run, good: str) -> None:
+    def older(body):
+        return replace(body, schema="auditor.ledger/1") if body.kind == "genesis" else body
+
+    run.segment()
+    whole = run.read()
+    rewrite(run, older)
+    reading = run.read()
+    assert (str(reading.verdict), reading.operations, reading.hardware) == (good, whole.operations, ())
+    rewrite(run, lambda body: [Hardware(event="lost", device="", values={}), body] if body.kind == "seal" else body)
+    assert any("'hardware' cannot stand under 'auditor.ledger/1'" in reason for reason in run.read().reasons)
+
+
+def test_what_was_seen_of_devices_is_read_in_its_order_and_changes_no_amount(run, good: str) -> None:
+    plain = run.segment()
+    other = run.book(rank=1, expected_ranks=2)
+    run.interval(other, 0)
+    other.hardware("observed", "GPU-1", {"energy_mj": "17"})
+    run.interval(other, 1)
+    other.hardware("lost", "GPU-1", {"because": "GPU is lost"})
+    other.seal("finished")
+    reading = run.read()
+    assert (str(reading.verdict), reading.operations) == (good, add_up([(plain.operations, 2)]))
+    assert [(seen.event, seen.device, dict(seen.values)) for seen in reading.hardware] == [
+        ("observed", "GPU-1", {"energy_mj": "17"}),
+        ("lost", "GPU-1", {"because": "GPU is lost"}),
+    ]
+    assert [len(segment.hardware) for segment in reading.segments] == [0, 2]
 
 
 def test_what_is_not_a_ledger_is_told_as_such(tmp_path: Path) -> None:

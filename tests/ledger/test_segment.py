@@ -267,6 +267,8 @@ def test_what_no_reader_would_take_is_not_written(run, good: str) -> None:
     )
     with pytest.raises(LedgerInvalid, match=r"gap\.message"):
         book.gap("ledger", 5, lower_bound=False)  # type: ignore[arg-type]
+    with pytest.raises(LedgerInvalid, match=r"hardware\.values\.energy_mj"):
+        run.book().hardware("observed", "GPU-1", {"energy_mj": 5})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="leisure"):
         run.book().purpose("leisure")
     assert run.path().stat().st_size == size

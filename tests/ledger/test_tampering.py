@@ -33,6 +33,7 @@ def golden(run):
             modules=(("", "Tiny", "8"),),
         )
     )
+    book.hardware("observed", "GPU-1", {"energy_mj": "5"})
     run.interval(book, 1)
     book.seal("finished")
     assert run.judge() == "UNANCHORED"
