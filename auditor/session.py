@@ -21,6 +21,7 @@ from auditor.counting import captured, compiled
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
+from auditor.devices import InUse
 from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
@@ -28,9 +29,11 @@ from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder
 from auditor.records import SecondOpinion
 from auditor.tally import CounterKind, Purpose, Tally, factor
+from auditor.watch import Watch
 
 _SHORTEST_INTERVAL_S = 1.0
 _WAIT_FOR_OPINION_S = 1.0
+_WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
 
 
@@ -71,9 +74,11 @@ class Session:
         self._error: AuditorError | None = None
         self._stopped = False
         self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
+        self._devices: InUse | None = None
+        self._watch: Watch | None = None
         self._recorder = Recorder(
             self._open_book,
-            prepare=_load_slowly,
+            prepare=self._prepare,
             sync_every_s=self.settings.sync_every_s,
             on_failure=self._ledger_failed,
             tick=self._tick,
@@ -101,14 +106,23 @@ class Session:
         self._stopped = True
         self._detach()
         self._cut()
+        if self._watch is not None:
+            self._watch.finish()
+        finishing_s = time.monotonic()
         if self._watcher is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
+        self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         if self._recorder.begun:
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
             _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
         self._raise_if_strict()
+
+    def _stop_watching(self, until_s: float) -> None:
+        if self._watch is not None and not self._watch.join(max(until_s - time.monotonic(), 0)):
+            message = "the driver did not answer when the run ended: what the devices did last was not seen"
+            self._recorder.submit(lambda book: book.gap("hardware", message, lower_bound=False))
 
     def _detach(self) -> None:
         self.clock.detach()
@@ -219,6 +233,8 @@ class Session:
         for what in compiled.unseen():
             message = f"{what} has compiled parts of this run: what it computes in kernels of its own is not counted"
             self._note_once(book, "compiled", message, key=what)
+        if self._watch is not None:
+            self._watch.ask()
 
     def _note_once(self, book: SegmentBook, cause: str, message: str, key: str = "") -> None:
         if (key or cause) in self._told:
@@ -229,8 +245,22 @@ class Session:
         if cause == "formula":
             self._error = self._error or CountingError(message)
 
+    def _prepare(self) -> None:
+        """Load and ask what takes long, off the training thread, where it would hold up the start."""
+        with contextlib.suppress(Exception):  # what is wrong shows when it is used
+            importlib.import_module("auditor.genesis")
+            self._devices = InUse.survey(self._recorder.submit)
+            if self._devices.any_gpu and not self._stopped:
+                self._watch = Watch(
+                    self._recorder.submit,
+                    self._devices,
+                    every_s=self.settings.interval_s,
+                    since_s=self._started_ns / 1e9,
+                )
+                self._watch.start()
+
     def _open_book(self) -> SegmentBook:
-        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _load_slowly
+        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
         place = find_place(forked=self._forked)
         if place.role == "rank":
@@ -242,6 +272,7 @@ class Session:
             run_id=self._run_id,
             command=self._command,
             counter=self.counter.name,
+            devices=self._devices.identities if self._devices else None,
         )
 
     def _ledger_failed(self, error: AuditorError) -> None:
@@ -252,6 +283,8 @@ class Session:
         """Ask the counting thread for an interval where no step has ended for long."""
         if time.monotonic_ns() >= self._next_cut_ns:
             self.counter.due = True
+        if self._watch is not None:
+            self._watch.check()
         if self._watcher is not None:
             with contextlib.suppress(OSError, ValueError):  # a second opinion that cannot be had is none
                 self._write_opinions(self._watcher.poll())
@@ -263,12 +296,16 @@ class Session:
     # Forks.
 
     def before_fork(self) -> None:
-        """In the parent: the recorder comes to rest."""
+        """In the parent: the recorder and the watch come to rest."""
+        if self._watch is not None:
+            self._watch.hold()
         self._recorder.hold()
 
     def after_fork_in_parent(self) -> None:
-        """In the parent: the recorder goes on."""
+        """In the parent: they go on."""
         self._recorder.release()
+        if self._watch is not None:
+            self._watch.release()
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's record to the parent, and begin one of its own when it counts."""
@@ -286,12 +323,6 @@ class Session:
         if not at_rest:
             self._detach()
             _say("a process was forked while the ledger was stuck; what the child does is not counted")
-
-
-def _load_slowly() -> None:
-    """Load what only the recorder needs, off the training thread, where it would hold up the start."""
-    with contextlib.suppress(Exception):  # what is wrong shows when it is used
-        importlib.import_module("auditor.genesis")
 
 
 def _is_own(thread: threading.Thread) -> bool:

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 GPU = "gpu"
 CPU = "cpu"
+NVML = "NVML"
+AMDSMI = "amdsmi"
 
 # Every field that a device may give; units are in the names, and each value is text.
 FIELDS = (
+    "door",  # the library that said all this
     "name",
     "uuid",
+    "pdi",  # NVIDIA's identifier of the single device, in hexadecimal
+    "brand",
     "serial",
     "board_part_number",
+    "board_id",  # not the same after a restart of the machine
     "pci_device_id",  # "10de:2335": vendor, device
     "pci_subsystem_id",  # "10de:18be"
     "pci_bus_id",
@@ -29,8 +35,11 @@ FIELDS = (
     "inforom",
     "architecture",
     "compute_capability",
-    "num_cores",
+    "num_cores",  # as NVML counts them
+    "compute_units",  # AMD
     "max_sm_clock_mhz",
+    "default_clock_mhz",  # the application clock that the maker set
+    "max_customer_boost_mhz",
     "max_memory_clock_mhz",
     "memory_bytes",
     "memory_bus_bits",
@@ -40,7 +49,27 @@ FIELDS = (
     "mig_mode",  # "enabled", "disabled"
     "mig_uuid",  # the slice that the process was given; everything else is the parent's
     "mig_name",
-    "virtualization_mode",  # "none", "passthrough", "vgpu", "host vgpu", "host vsga"
+    "mig_profile",  # "1g.18gb"
+    "mig_sm_count",
+    "mig_memory_bytes",
+    "mig_gpu_instance",  # its number
+    "mig_slices",  # all that the device is cut into, by name
+    "virtualization_mode",  # "none", "passthrough", "vgpu", "host vgpu", "host vsga", and for AMD's "guest"
+    "compute_partition",  # AMD: "SPX", "DPX", "CPX", ...
+    "memory_partition",  # AMD: "NPS1", "NPS4", ...
+    "module_id",
+    "chassis_serial",
+    "slot",
+    "tray",
+    "fabric_state",
+    "fabric_cluster",
+    "fabric_clique",
+    "excluded_devices",  # that the driver hides, on the whole machine
+    "confidential_computing",  # "enabled, production", "disabled", ...
+    "attestation",  # always "not verified": the report is kept, and judging it is for whoever trusts the maker's root
+    "attestation_nonce",
+    "attestation_report_sha256",
+    "attestation_certificates_sha256",
     "energy_mj",  # since the driver was loaded, when the device was asked
     "selected_by",  # how the device came to be seen: an environment variable, or all there are
     "no_gpu",  # why a CPU stands here: what was said when a GPU was looked for
@@ -50,11 +79,15 @@ _NOT_GIVEN = "not_given."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device: ``given`` holds fields by name, ``not_given`` the reason for each one asked for in vain."""
+    """A device: ``given`` holds fields by name, ``not_given`` the reason for each one asked for in vain.
+
+    ``evidence``: what fields hold a digest of, in base64.
+    """
 
     kind: str
     given: Mapping[str, str]
     not_given: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, str] = field(default_factory=dict, compare=False)  # too long for an identity
 
     def __post_init__(self) -> None:
         unknown = (self.given.keys() | self.not_given.keys()) - set(FIELDS)

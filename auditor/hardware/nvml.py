@@ -7,15 +7,18 @@ when it is needed.
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import ctypes
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from auditor.hardware.identity import GPU, Device, cpu
+from auditor.hardware import attestation
+from auditor.hardware.answers import answers, attempt, find, said, text
+from auditor.hardware.identity import GPU, NVML, Device
+from auditor.hardware.nvidia_visible import Lost, Selected, slices_of, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _VIRTUALIZATION = {0: "none", 1: "passthrough", 2: "vgpu", 3: "host vgpu", 4: "host vsga"}
 _ARCHITECTURES = {
@@ -30,15 +33,28 @@ _ARCHITECTURES = {
     10: "Blackwell",
     13: "Rubin",
 }
+_BRANDS = {
+    1: "Quadro",
+    2: "Tesla",
+    3: "NVS",
+    4: "GRID",
+    5: "GeForce",
+    6: "Titan",
+    7: "NVIDIA Virtual Applications",
+    8: "NVIDIA Virtual PC",
+    9: "NVIDIA Virtual Compute Server",
+    10: "NVIDIA RTX Virtual Workstation",
+    11: "NVIDIA Cloud Gaming",
+    12: "Quadro RTX",
+    13: "NVIDIA RTX",
+    14: "NVIDIA",
+    15: "GeForce RTX",
+    16: "Titan RTX",
+}
+_FABRIC = {0: "not supported", 1: "not started", 2: "in progress", 3: "completed"}
+_CLOCK_GRAPHICS = 0
 _CLOCK_SM = 1
 _CLOCK_MEMORY = 2
-_LONGEST_TEXT = 200  # characters; NVML's names have at most 96
-
-
-def observe() -> tuple[Mapping[str, str], ...]:
-    """The visible GPUs, else the CPU with the reason; as written down in a genesis record."""
-    gpus, reason = devices()
-    return tuple(device.to_mapping() for device in gpus or [cpu(reason)])
 
 
 def devices(environ: Mapping[str, str] = os.environ) -> tuple[list[Device], str]:
@@ -47,104 +63,54 @@ def devices(environ: Mapping[str, str] = os.environ) -> tuple[list[Device], str]
     ``CUDA_VISIBLE_DEVICES`` is honoured: numbers, UUIDs and beginnings of UUIDs, MIG slices (which stand for
     their parent), and the first entry that names nothing ends the list.
     """
+    with opened() as (library, closed):
+        if library is None:
+            return [], closed
+        try:
+            selected, reason = visible(library, environ)
+            return [_identity(library, one) for one in selected], reason
+        except Exception as error:  # noqa: BLE001 - see the module's first lines
+            return [], f"no NVML device: {said(error)}"
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[tuple[Any, str]]:
+    """The library, ready to be asked, and closed afterwards; or None and why it does not open."""
+    library, reason = open_library()
     try:
-        library = importlib.import_module("pynvml")
-    except Exception as error:  # noqa: BLE001 - an optional dependency may be absent or broken in any way
-        return [], f"no NVML device: nvidia-ml-py cannot be imported ({_said(error)})"
-    try:
-        library.nvmlInit()
-    except Exception as error:  # noqa: BLE001 - see the module's first lines
-        return [], f"no NVML device: {_said(error)}"
-    try:
-        return _visible(library, environ)
-    except Exception as error:  # noqa: BLE001 - see the module's first lines
-        return [], f"no NVML device: {_said(error)}"
+        yield library, reason
     finally:
-        _attempt(lambda: library.nvmlShutdown())  # noqa: PLW0108 - the library may lack it
+        if library is not None:
+            close(library)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Selected:
-    """A handle, and what is known of it from the way it was chosen."""
-
-    handle: Any
-    given: dict[str, str] = field(default_factory=dict)
-
-
-def _visible(library: Any, environ: Mapping[str, str]) -> tuple[list[Device], str]:
-    handles = [library.nvmlDeviceGetHandleByIndex(index) for index in range(library.nvmlDeviceGetCount())]
-    if not handles:
-        return [], "no NVML device: the driver lists none"
-    wish = environ.get("CUDA_VISIBLE_DEVICES")
-    if wish is None:
-        selected = [_Selected(handle=handle, given={"selected_by": "all there are"}) for handle in handles]
-    else:
-        by_number = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(_names(library, handles)) == 1
-        selected = _chosen(library, handles, wish, by_number)
-    if not selected:
-        return [], f"no NVML device: CUDA_VISIBLE_DEVICES={wish!r} names none of {len(handles)}"
-    return [_identity(library, one) for one in selected], ""
+def open_library() -> tuple[Any, str]:
+    """The library, ready to be asked until `close`; or None and why it does not open."""
+    library, reason = find("pynvml")
+    if library is None:
+        return None, f"no NVML device: nvidia-ml-py {reason}"
+    _, reason = attempt(lambda: library.nvmlInit())  # noqa: PLW0108 - the library may lack it
+    return (None, f"no NVML device: {reason}") if reason else (library, "")
 
 
-def _names(library: Any, handles: list[Any]) -> set[str]:
-    return {str(_attempt(library.nvmlDeviceGetName, handle)[0]) for handle in handles}
+def close(library: Any) -> None:
+    """The library is asked no more."""
+    attempt(lambda: library.nvmlShutdown())  # noqa: PLW0108 - the library may lack it
 
 
-def _chosen(library: Any, handles: list[Any], wish: str, by_number: bool) -> list[_Selected]:
-    """The devices that a wish names, up to the first entry that names none or one twice, as CUDA reads it."""
-    order = "" if by_number else "; the order of the PCI bus is assumed"
-    selected: list[_Selected] = []
-    seen: set[str] = set()
-    for entry in (part.strip() for part in wish.split(",")):
-        one = _named(library, handles, entry)
-        if one is None or entry in seen:
-            break
-        seen.add(entry)
-        how = f"CUDA_VISIBLE_DEVICES: {entry}{order if entry.isdigit() else ''}"
-        selected.append(_Selected(handle=one.handle, given={**one.given, "selected_by": how}))
-    return selected
-
-
-def _named(library: Any, handles: list[Any], entry: str) -> _Selected | None:
-    if entry.isascii() and entry.isdigit():
-        number = int(entry)
-        return _Selected(handle=handles[number]) if number < len(handles) else None
-    if entry.startswith("MIG-"):
-        return _parent(library, handles, entry)
-    return _by_uuid(library, handles, entry)
-
-
-def _by_uuid(library: Any, handles: list[Any], entry: str) -> _Selected | None:
-    if not entry.startswith("GPU-"):
-        return None
-    found = [handle for handle in handles if str(_attempt(library.nvmlDeviceGetUUID, handle)[0]).startswith(entry)]
-    return _Selected(handle=found[0]) if len(found) == 1 else None
-
-
-def _parent(library: Any, handles: list[Any], entry: str) -> _Selected | None:
-    """The device that holds a MIG slice; older drivers name one ``MIG-GPU-<uuid of the device>/<i>/<j>``."""
-    if entry.startswith("MIG-GPU-"):
-        whole = _by_uuid(library, handles, entry.removeprefix("MIG-").partition("/")[0])
-        return whole and _Selected(handle=whole.handle, given={"mig_uuid": entry})
-    part, _ = _attempt(library.nvmlDeviceGetHandleByUUID, entry)
-    handle, _ = _attempt(library.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, part)
-    if part is None or handle is None:
-        return None
-    name, _ = _attempt(library.nvmlDeviceGetName, part)
-    given = {"mig_uuid": entry} | ({"mig_name": _text(name)} if name else {})
-    return _Selected(handle=handle, given=given)
-
-
-def _identity(library: Any, selected: _Selected) -> Device:
-    given = dict(selected.given)
-    not_given: dict[str, str] = {}
-    for name, question in _questions(library, selected.handle).items():
-        answer, reason = _attempt(question)
-        if reason or answer is None or answer == "":
-            not_given[name] = reason or "the device gave nothing"
-        else:
-            given[name] = _text(answer)
-    return Device(kind=GPU, given=given, not_given=not_given)
+def _identity(library: Any, selected: Selected) -> Device:
+    handle = selected.handle
+    if isinstance(handle, Lost):
+        return Device(kind=GPU, given={"door": NVML, **selected.given}, not_given={"uuid": handle.reason})
+    given, not_given = answers(_questions(library, handle) | _surroundings(library, handle))
+    part, without = _partition(library, selected, given.get("mig_mode") == "enabled")
+    attested = attestation.attest(library, handle, given.get("confidential_computing", ""))
+    return Device(
+        kind=GPU,
+        given={"door": NVML, **selected.given, **given, **part, **attested.given},
+        not_given={**not_given, **without, **attested.not_given},
+        evidence=attested.evidence,
+    )
 
 
 def _questions(library: Any, handle: Any) -> dict[str, Callable[[], object]]:
@@ -152,8 +118,11 @@ def _questions(library: Any, handle: Any) -> dict[str, Callable[[], object]]:
     return {
         "name": lambda: library.nvmlDeviceGetName(handle),
         "uuid": lambda: library.nvmlDeviceGetUUID(handle),
+        "pdi": lambda: f"{library.nvmlDeviceGetPdi(handle):016x}",
+        "brand": lambda: _BRANDS.get(library.nvmlDeviceGetBrand(handle)),
         "serial": lambda: library.nvmlDeviceGetSerial(handle),
         "board_part_number": lambda: library.nvmlDeviceGetBoardPartNumber(handle),
+        "board_id": lambda: library.nvmlDeviceGetBoardId(handle),
         "pci_device_id": lambda: _pci(library.nvmlDeviceGetPciInfo(handle).pciDeviceId),
         "pci_subsystem_id": lambda: _pci(library.nvmlDeviceGetPciInfo(handle).pciSubSystemId),
         "pci_bus_id": lambda: library.nvmlDeviceGetPciInfo(handle).busId,
@@ -163,16 +132,85 @@ def _questions(library: Any, handle: Any) -> dict[str, Callable[[], object]]:
         "compute_capability": lambda: _dotted(library.nvmlDeviceGetCudaComputeCapability(handle)),
         "num_cores": lambda: library.nvmlDeviceGetNumGpuCores(handle),
         "max_sm_clock_mhz": lambda: library.nvmlDeviceGetMaxClockInfo(handle, _CLOCK_SM),
+        "default_clock_mhz": lambda: library.nvmlDeviceGetDefaultApplicationsClock(handle, _CLOCK_GRAPHICS),
+        "max_customer_boost_mhz": lambda: library.nvmlDeviceGetMaxCustomerBoostClock(handle, _CLOCK_GRAPHICS),
         "max_memory_clock_mhz": lambda: library.nvmlDeviceGetMaxClockInfo(handle, _CLOCK_MEMORY),
         "memory_bytes": lambda: library.nvmlDeviceGetMemoryInfo(handle).total,
         "memory_bus_bits": lambda: library.nvmlDeviceGetMemoryBusWidth(handle),
-        "driver": lambda: library.nvmlSystemGetDriverVersion(),  # noqa: PLW0108 - the library may lack it
-        "cuda_driver": lambda: _cuda(library.nvmlSystemGetCudaDriverVersion_v2()),
-        "nvml": lambda: library.nvmlSystemGetNVMLVersion(),  # noqa: PLW0108 - the library may lack it
         "mig_mode": lambda: "enabled" if library.nvmlDeviceGetMigMode(handle)[0] else "disabled",
         "virtualization_mode": lambda: _VIRTUALIZATION.get(library.nvmlDeviceGetVirtualizationMode(handle)),
         "energy_mj": lambda: library.nvmlDeviceGetTotalEnergyConsumption(handle),
     }
+
+
+def _surroundings(library: Any, handle: Any) -> dict[str, Callable[[], object]]:
+    """As `_questions`: the driver, the machine around the device, and what it was made part of."""
+    return {
+        "driver": lambda: library.nvmlSystemGetDriverVersion(),  # noqa: PLW0108 - the library may lack it
+        "cuda_driver": lambda: _cuda(library.nvmlSystemGetCudaDriverVersion_v2()),
+        "nvml": lambda: library.nvmlSystemGetNVMLVersion(),  # noqa: PLW0108 - the library may lack it
+        "module_id": lambda: library.nvmlDeviceGetModuleId(handle),
+        "chassis_serial": lambda: _platform(library, handle).chassisSerialNumber,
+        "slot": lambda: _number(_platform(library, handle).slotNumber),
+        "tray": lambda: _number(_platform(library, handle).trayIndex),
+        "fabric_state": lambda: _FABRIC.get(_fabric(library, handle).state),
+        "fabric_cluster": lambda: bytes(_fabric(library, handle).clusterUuid).hex(),
+        "fabric_clique": lambda: _fabric(library, handle).cliqueId,
+        "excluded_devices": lambda: _excluded(library),
+        "confidential_computing": lambda: attestation.state(library),
+    }
+
+
+def _partition(library: Any, selected: Selected, cut: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """The slice that the process was given, of a device that is cut into slices; nothing of a whole one."""
+    if not cut and selected.part is None:
+        return {}, {}
+    slices = slices_of(library, selected.handle)
+    part = selected.part if selected.part is not None else (slices[0] if len(slices) == 1 else None)
+    given, not_given = answers({"mig_slices": lambda: ", ".join(_profile(library, one) for one in slices)})
+    if part is None:
+        if "mig_uuid" not in selected.given:
+            not_given["mig_uuid"] = f"cut into {len(slices)} slices, and nothing says which of them is used"
+        return given, not_given
+    questions: dict[str, Callable[[], object]] = {
+        "mig_name": lambda: library.nvmlDeviceGetName(part),
+        "mig_profile": lambda: _profile(library, part),
+        "mig_sm_count": lambda: library.nvmlDeviceGetAttributes_v2(part).multiprocessorCount,
+        "mig_memory_bytes": lambda: library.nvmlDeviceGetAttributes_v2(part).memorySizeMB * 2**20,
+        "mig_gpu_instance": lambda: library.nvmlDeviceGetGpuInstanceId(part),
+    }
+    if "mig_uuid" not in selected.given:
+        questions["mig_uuid"] = lambda: library.nvmlDeviceGetUUID(part)
+    of_part, without = answers(questions)
+    return given | of_part, not_given | without
+
+
+def _profile(library: Any, part: Any) -> str:
+    """The end of the slice's name: "NVIDIA H200 MIG 1g.18gb" has the profile "1g.18gb"."""
+    return text(library.nvmlDeviceGetName(part)).rpartition("MIG ")[2]
+
+
+def _platform(library: Any, handle: Any) -> Any:
+    answer = library.c_nvmlPlatformInfo_v2_t()
+    library.nvmlDeviceGetPlatformInfo(handle, ctypes.byref(answer))
+    return answer
+
+
+def _fabric(library: Any, handle: Any) -> Any:
+    answer = library.c_nvmlGpuFabricInfo_v2_t()
+    library.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(answer))
+    return answer
+
+
+def _number(byte: bytes | str) -> int:
+    """A character that stands for a number; versions of the library give it as bytes or as text."""
+    return ord(byte[:1] or b"\0")
+
+
+def _excluded(library: Any) -> str:
+    """Every device that the driver was told to hide; "none" is an answer."""
+    found = [library.nvmlGetExcludedDeviceInfoByIndex(index) for index in range(library.nvmlGetExcludedDeviceCount())]
+    return ", ".join(f"{text(one.uuid)} at {text(one.pci.busId)}" for one in found) or "none"
 
 
 def _pci(number: int) -> str:
@@ -186,23 +224,3 @@ def _dotted(pair: tuple[int, int]) -> str:
 
 def _cuda(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _attempt(call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
-    """The answer and "", or None and the reason."""
-    try:
-        return call(*arguments), ""
-    except Exception as error:  # noqa: BLE001 - see the module's first lines
-        return None, _said(error)
-
-
-def _said(error: Exception) -> str:
-    try:
-        return _text(str(error) or type(error).__name__)
-    except Exception:  # noqa: BLE001 - NVML's errors ask the library for their text
-        return type(error).__name__
-
-
-def _text(answer: object) -> str:
-    text = answer.decode("utf-8", errors="replace") if isinstance(answer, bytes) else str(answer)
-    return "".join(letter if letter.isprintable() else "?" for letter in text).strip()[:_LONGEST_TEXT]

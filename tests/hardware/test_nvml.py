@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sys
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pynvml
 import pytest
 
-from auditor.hardware import nvml, observe
+from auditor.hardware import doors, nvml, observe
 from auditor.hardware.identity import Device
+from tests.hardware.conftest import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +38,31 @@ def test_an_h200_says_all_that_it_is_asked(fake: Fake) -> None:
     library = fake("h200")
     devices, reason = nvml.devices({})
     assert reason == ""
-    assert devices[0].not_given == {"nvml": "nvmlSystemGetNVMLVersion"}
+    assert devices[0].not_given == {
+        "nvml": "nvmlSystemGetNVMLVersion",
+        "chassis_serial": "Not Supported",
+        "slot": "Not Supported",
+        "tray": "Not Supported",
+        "attestation_report_sha256": "confidential computing is not enabled",
+        "attestation_certificates_sha256": "confidential computing is not enabled",
+    }
     assert dict(devices[0].given) == {
+        "door": "NVML",
         "selected_by": "all there are",
         "name": "NVIDIA H200",
         "uuid": "GPU-11111111-2222-3333-4444-555555555555",
+        "pdi": "145c8e416b389d3e",
+        "brand": "NVIDIA",
         "serial": "1650000000001",
+        "board_id": "768",
+        "default_clock_mhz": "1980",
+        "max_customer_boost_mhz": "1980",
+        "module_id": "3",
+        "fabric_state": "completed",
+        "fabric_cluster": "0" * 32,
+        "fabric_clique": "0",
+        "excluded_devices": "none",
+        "confidential_computing": "disabled",
         "board_part_number": "695-2G520-0280-000",
         "pci_device_id": "10de:2335",
         "pci_subsystem_id": "10de:18be",
@@ -85,7 +109,7 @@ def test_a_library_that_does_not_start_is_a_reason(fake: Fake, code: int, words:
     assert devices == []
     assert reason.startswith("no NVML device: ")
     assert words in reason
-    assert observe()[0]["no_gpu"] == reason
+    assert observe()[0]["no_gpu"].startswith(reason)
 
 
 def test_a_missing_package_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,14 +146,21 @@ def test_each_question_may_fail_and_the_others_are_still_answered(fake: Fake, h2
         broken = {key: value for key, value in h200.items() if key != name}
         fake(broken)
         device = nvml.devices({})[0][0]
-        assert len(device.given) + len(device.not_given) == 23
-        assert len(device.given) >= 19
+        assert len(device.given) + len(device.not_given) == 40
+        assert len(device.given) >= 31
 
 
 def test_a_device_that_is_lost_is_named_with_reasons_for_everything(fake: Fake) -> None:
     fake({})
     device = nvml.devices({})[0][0]
-    assert set(device.given) == {"selected_by", "driver", "cuda_driver"}
+    assert set(device.given) == {
+        "door",
+        "selected_by",
+        "driver",
+        "cuda_driver",
+        "excluded_devices",
+        "confidential_computing",
+    }
     assert "name" in device.not_given
 
 
@@ -182,6 +213,11 @@ def test_a_slice_is_its_parent_with_the_slice_named(fake: Fake, h200: dict[str, 
     assert device.given["mig_uuid"] == "MIG-aaaa"
     assert device.given["mig_name"] == "NVIDIA H200 MIG 1g.18gb"
     assert device.given["mig_mode"] == "enabled"
+    assert device.given["mig_profile"] == "1g.18gb"
+    assert device.given["mig_sm_count"] == "16"
+    assert device.given["mig_memory_bytes"] == str(2**34)
+    assert device.given["mig_gpu_instance"] == "9"
+    assert device.given["mig_slices"] == "1g.18gb"
     assert "num_cores" in device.not_given
 
 
@@ -191,3 +227,75 @@ def test_text_from_a_device_is_made_printable_and_kept_short(fake: Fake, h200: d
     assert given["name"].startswith("?[31mred?x")
     assert len(given["name"]) == 200
     assert given["serial"] == "\ufffd1"
+
+
+def test_the_only_slice_is_the_one_that_is_used_and_among_several_none_is_guessed(
+    fake: Fake, h200: dict[str, Any]
+) -> None:
+    cut = {**h200, "MigMode": [1, 1]}
+    fake(cut, slices={"MIG-aaaa": 0})
+    device = nvml.devices({})[0][0]
+    assert (device.given["mig_uuid"], device.given["mig_sm_count"]) == ("MIG-aaaa", "16")
+    fake(cut, slices={"MIG-aaaa": 0, "MIG-bbbb": 0})
+    device = nvml.devices({"CUDA_VISIBLE_DEVICES": "0"})[0][0]
+    assert device.given["mig_slices"] == "1g.18gb, 1g.18gb"
+    assert "mig_sm_count" not in device.given
+    assert "2 slices" in device.not_given["mig_uuid"]
+
+
+def test_a_device_that_the_driver_lists_and_does_not_open_keeps_its_place(fake: Fake, h200: dict[str, Any]) -> None:
+    fake({"handle": Failure(pynvml.NVML_ERROR_GPU_IS_LOST)}, h200)
+    devices = nvml.devices({})[0]
+    assert devices[0].not_given == {"uuid": "GPU is lost"}
+    assert devices[1].given["name"] == "NVIDIA H200"
+    assert uuids({"CUDA_VISIBLE_DEVICES": "1"}) == ["1111"]
+
+
+def test_a_virtual_device_says_that_it_is_one(fake: Fake, h200: dict[str, Any]) -> None:
+    fake({**h200, "VirtualizationMode": 2, "Name": "NVIDIA H200-35C", "Serial": Failure(3)})
+    device = nvml.devices({})[0][0]
+    assert device.given["virtualization_mode"] == "vgpu"
+    assert device.not_given["serial"] == "Not Supported"
+
+
+def test_where_it_stands_and_what_is_hidden_is_told(fake: Fake, h200: dict[str, Any]) -> None:
+    platform = {"chassisSerialNumber": b"1820224000001", "slotNumber": b"\x05", "trayIndex": b"\x00"}
+    fake({**h200, "PlatformInfo": platform}, excluded=(("GPU-hidden", "00000000:9A:00.0"),))
+    given = nvml.devices({})[0][0].given
+    assert (given["chassis_serial"], given["slot"], given["tray"]) == ("1820224000001", "5", "0")
+    assert given["excluded_devices"] == "GPU-hidden at 00000000:9A:00.0"
+
+
+def test_what_a_device_signs_is_kept_with_its_nonce_and_not_called_verified(fake: Fake) -> None:
+    library = fake("h200", "h200", computing=(2, 1, 0))
+    first, second = nvml.devices({})[0]
+    assert first.given["confidential_computing"] == "enabled, production"
+    assert first.given["attestation"] == "not verified"
+    assert [first.given["attestation_nonce"], second.given["attestation_nonce"]] == [
+        nonce.hex() for nonce in library.nonces
+    ]
+    assert len(set(library.nonces)) == 2
+    report = base64.b64decode(first.evidence["report_base64"])
+    assert report == b"report over " + library.nonces[0]
+    assert first.given["attestation_report_sha256"] == hashlib.sha256(report).hexdigest()
+    assert first.given["attestation_certificates_sha256"] == hashlib.sha256(b"chain").hexdigest()
+    assert first.evidence["nonce"] == library.nonces[0].hex()
+    assert not any("base64" in name for name in first.to_mapping())
+
+
+def test_a_report_that_is_refused_is_a_reason_and_the_certificates_are_kept(fake: Fake, h200: dict[str, Any]) -> None:
+    fake({**h200, "report": Failure(pynvml.NVML_ERROR_NO_PERMISSION)}, computing=(2, 1, 1))
+    device = nvml.devices({})[0][0]
+    assert device.given["confidential_computing"] == "enabled, production, open to development tools"
+    assert device.not_given["attestation_report_sha256"] == "Insufficient Permissions"
+    assert set(device.evidence) == {"certificates_base64", "nonce"}
+
+
+def test_a_driver_that_hangs_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    door = SimpleNamespace(devices=lambda environ: release.wait(30))
+    monkeypatch.setattr(doors, "_ANSWER_WITHIN_S", 0.05)
+    found = doors.survey({}, doors=[door])
+    release.set()
+    assert [device.kind for device in found] == ["cpu"]
+    assert "hangs" in found[0].given["no_gpu"]

@@ -1,0 +1,83 @@
+"""Asking a vendor's library: each question by itself, and what it did not answer kept as a reason.
+
+A driver's library may be absent, older than ours, without permission, without its device, or hang. Nothing
+here raises for any of that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LONGEST_TEXT = 200  # characters; NVML's names have at most 96
+Answer = TypeVar("Answer")
+
+
+def find(name: str) -> tuple[Any, str]:
+    """The library's module and "", or None and why it cannot be imported."""
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:  # noqa: BLE001 - an optional dependency may be absent or broken in any way
+        return None, f"cannot be imported ({said(error)})"
+
+
+def attempt(call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """The answer and "", or None and the reason."""
+    try:
+        return call(*arguments), ""
+    except Exception as error:  # noqa: BLE001 - see the module's first lines
+        return None, said(error)
+
+
+def answers(questions: Mapping[str, Callable[[], object]]) -> tuple[dict[str, str], dict[str, str]]:
+    """The answers as text by name, and the reasons for those that there are none to."""
+    given: dict[str, str] = {}
+    not_given: dict[str, str] = {}
+    for name, question in questions.items():
+        answer, reason = attempt(question)
+        if reason or answer is None or answer == "":
+            not_given[name] = reason or "the device gave nothing"
+        else:
+            given[name] = text(answer)
+    return given, not_given
+
+
+def said(error: BaseException) -> str:
+    """What an error says, printable and short."""
+    try:
+        return text(str(error) or type(error).__name__)
+    except Exception:  # noqa: BLE001 - NVML's errors ask the library for their text
+        return type(error).__name__
+
+
+def text(answer: object) -> str:
+    """An answer as text that can be printed, and is short."""
+    plain = answer.decode("utf-8", errors="replace") if isinstance(answer, bytes) else str(answer)
+    return "".join(letter if letter.isprintable() else "?" for letter in plain).strip()[:_LONGEST_TEXT]
+
+
+def within(seconds: float, call: Callable[[], Answer]) -> Answer | None:
+    """What the call answers, or None when it does not come back in time; it is then left to itself.
+
+    Raises: what the call raises, in time.
+    """
+    came: list[Answer] = []
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            came.append(call())
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked
+            failed.append(error)
+
+    asking = threading.Thread(target=ask, name="auditor-hardware", daemon=True)
+    asking.auditor_uncounted = True  # type: ignore[attr-defined]
+    asking.start()
+    asking.join(seconds)
+    if failed:
+        raise failed[0]
+    return came[0] if came else None

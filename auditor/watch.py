@@ -1,0 +1,160 @@
+"""Looks at the devices that the process computes on, on a thread of its own, once per interval.
+
+A driver may hang, for ever: so nobody waits for this thread longer than told, neither the training nor the
+recorder, and what it saw goes to the recorder as any other task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from auditor.hardware.amd_sensing import AmdStation
+from auditor.hardware.identity import AMDSMI, NVML, Device
+from auditor.hardware.nvidia_sensing import NvidiaStation
+from auditor.hardware.sensing import Station, Wanted
+from auditor.hardware.watching import Observer, Told
+from auditor.recorder import Task
+
+_SHORTEST_S = 1.0  # between two looks
+_HANGING_S = 30.0  # a look that takes longer is told
+_REST_WITHIN_S = 1.0
+# By the door that told of a device.
+STATIONS: Mapping[str, Callable[[], Station]] = {NVML: NvidiaStation, AMDSMI: AmdStation}
+
+
+class Watch:
+    """Looks at ``in_use()`` when it is asked to, and at the latest every ``every_s`` seconds.
+
+    submit: takes what is to be recorded. in_use: the devices by UUID; asked on this object's thread. since_s: the
+    time (monotonic) that records count from; now, where it is not given.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[Task], None],
+        in_use: Callable[[], Mapping[str, Device]],
+        *,
+        every_s: float,
+        since_s: float | None = None,
+        stations: Mapping[str, Callable[[], Station]] = STATIONS,
+    ) -> None:
+        self._submit = submit
+        self._in_use = in_use
+        self._every_s = max(every_s, _SHORTEST_S)
+        self._stations = stations
+        self._open: dict[str, tuple[Station, Observer]] = {}
+        self._since_s = time.monotonic() if since_s is None else since_s
+        self._asking_since_s: float | None = None
+        self._told_hanging = False
+        self._wake = threading.Event()
+        self._at_rest = threading.Event()
+        self._go_on = threading.Event()
+        self._go_on.set()
+        self._finishing = False
+        self._thread = threading.Thread(target=self._work, name="auditor-watch", daemon=True)
+        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
+
+    def start(self) -> None:
+        """Begin to look; where no thread can be had (an interpreter that ends), nothing is seen."""
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
+
+    def ask(self) -> None:
+        """Look soon: an interval has ended."""
+        self._wake.set()
+
+    def finish(self) -> None:
+        """Look for the last time, and end; this returns at once."""
+        self._finishing = True
+        self._go_on.set()
+        self._wake.set()
+
+    def join(self, seconds: float) -> bool:
+        """Whether the last look was taken within that time; where not, it is left to itself."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def check(self) -> None:
+        """Tell once of a driver that does not answer; called on another thread now and then."""
+        if not self._told_hanging and self._hangs(_HANGING_S):
+            self._told_hanging = True
+            message = f"the driver has not answered for {_HANGING_S:g} s: no device is watched"
+            self._tell(Told("gap", "", {"message": message}))
+
+    def _hangs(self, seconds: float) -> bool:
+        since = self._asking_since_s
+        return since is not None and time.monotonic() - since > seconds
+
+    def hold(self) -> None:
+        """Before a fork: nothing of the driver's is open, unless it hangs."""
+        if not self._thread.is_alive():
+            return
+        self._at_rest.clear()
+        self._go_on.clear()
+        self._wake.set()
+        if not self._hangs(_REST_WITHIN_S):
+            self._at_rest.wait(_REST_WITHIN_S)
+
+    def release(self) -> None:
+        """After a fork, in the parent: look again."""
+        self._go_on.set()
+
+    def _work(self) -> None:
+        looked_s = time.monotonic() - _SHORTEST_S
+        while True:
+            last = self._finishing
+            self._pause()
+            if last or time.monotonic() - looked_s >= _SHORTEST_S:
+                self._look_everywhere()
+                looked_s = time.monotonic()
+            if last:
+                break
+            self._wake.wait(self._every_s)
+            self._wake.clear()
+        self._close()
+
+    def _pause(self) -> None:
+        if not self._go_on.is_set():
+            self._close()
+            self._at_rest.set()
+            self._go_on.wait()
+
+    def _look_everywhere(self) -> None:
+        devices = self._in_use()
+        for door, station in self._stations.items():
+            own = {uuid: device for uuid, device in devices.items() if device.given.get("door") == door}
+            if own:
+                begun = {uuid: int(device.given["energy_mj"]) for uuid, device in own.items() if _has_energy(device)}
+                self._look(*self._open.setdefault(door, (station(), Observer(begun))), own)
+
+    def _look(self, station: Station, observer: Observer, own: Mapping[str, Device]) -> None:
+        wanted = {uuid: _wanted(uuid, device) for uuid, device in own.items()}
+        self._asking_since_s = time.monotonic()
+        look = station.look(wanted)
+        self._asking_since_s = None
+        for told in observer.take(look, int((time.monotonic() - self._since_s) * 1e6)):
+            self._tell(told)
+
+    def _tell(self, told: Told) -> None:
+        if told.event == "gap":
+            message = told.values["message"]
+            self._submit(lambda book: book.gap("hardware", message, lower_bound=False))
+        else:
+            self._submit(lambda book: book.hardware(*told))
+
+    def _close(self) -> None:
+        for station, _ in self._open.values():
+            station.close()
+
+
+def _has_energy(device: Device) -> bool:
+    return device.given.get("energy_mj", "").isdigit()
+
+
+def _wanted(uuid: str, device: Device) -> Wanted:
+    instance = device.given.get("mig_gpu_instance", "")
+    return Wanted(uuid=uuid, gpu_instance=int(instance) if instance.isdigit() else None)
