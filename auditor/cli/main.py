@@ -22,6 +22,7 @@ exit codes:
   run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
   verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
+  hardware, build       0 done   1 the auditor's own failure   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_verify(verbs)
     _add_report(verbs)
+    _add_hardware(verbs)
     _add_build(verbs)
     return parser
 
@@ -107,6 +109,33 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+
+
+def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    hardware = verbs.add_parser(
+        "hardware",
+        allow_abbrev=False,
+        help="the catalogue of chips, and what class a machine's devices are",
+        description="Looks chips up, and holds them against the chip rules (ECCN 3A090 and what follows from it) as"
+        " they stood on a day, with the working.",
+    )
+    actions = hardware.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", allow_abbrev=False, help="every part of the catalogue and its class")
+    listed.add_argument("--vendor", metavar="V", help="only this vendor's parts")
+    show = actions.add_parser("show", allow_abbrev=False, help="one part: each field with its source, and every rule")
+    show.add_argument("id", metavar="ID", help="its id in the catalogue, such as h200-sxm")
+    classify = actions.add_parser(
+        "classify",
+        allow_abbrev=False,
+        help="the devices of this machine, of a file, or of a PCI id",
+        description="Asks this machine's driver which devices there are, or reads it from a file, and classes them.",
+    )
+    what = classify.add_mutually_exclusive_group()
+    what.add_argument("--nvidia-smi", metavar="FILE", help="what `nvidia-smi -q -x` wrote on another machine")
+    what.add_argument("--device", metavar="IDS", help="PCI ids: 10de:2335, or with the subsystem 10de:2335/10de:18be")
+    for action in (listed, show, classify):
+        action.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+        action.add_argument("--json", action="store_true", help="write JSON (configs/schema/hardware.schema.json)")
 
 
 def _seconds(text: str) -> float:

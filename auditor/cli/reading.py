@@ -1,12 +1,13 @@
-"""What `verify` and `report` have in common: a ledger is read, recounted and judged."""
+"""What verbs have in common: a ledger is read, recounted and judged; a day is read."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 
-from auditor.errors import ExitCode
+from auditor.errors import ExitCode, UsageError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Reading, Recount, Verdict, read_ledger, read_public_key
 
@@ -29,3 +30,13 @@ def verdict_code(reading: Reading, require: str | None) -> ExitCode:
         sys.stderr.write(f"auditor: the ledger is {reading.verdict}; --require asks for {require}\n")
         return ExitCode.INCOMPLETE
     return ExitCode.PASS
+
+
+def day(text: str | None) -> date | None:
+    """The day that `--as-of` names; None where it is left out."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--as-of: expected a day such as 2026-11-22, got {text!r}") from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from auditor import hardware, rules
-from auditor.cli.reading import read, verdict_code
+from auditor.cli.reading import day, read, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.report import html, json_text, terminal
 from auditor.report.view import View, build
@@ -22,21 +22,12 @@ def run(options: argparse.Namespace) -> int:
         reading,
         rules.load(),
         hardware.load(),
-        as_of=_day(options.as_of) or now.date(),
+        as_of=day(options.as_of) or now.date(),
         generated=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     _write(view, options)
     code = verdict_code(reading, options.require)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and view.reached else code)
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--as-of: expected a day such as 2026-11-22, got {text!r}") from error
 
 
 def _write(view: View, options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from auditor.hardware.identity import GPU
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from auditor.hardware.chips import Catalogue, Chip
+    from auditor.hardware.chips import Catalogue, Chip, PciId
 
 # Drivers report less than the nominal gigabytes (of 2**30 bytes): error correction takes 1/16, firmware some.
 _LEAST_OF_NOMINAL = Decimal("0.92")
@@ -25,11 +25,16 @@ _VIEWS_NEEDED = 2  # that must agree where the ids alone do not name one board
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """The part, or None with the candidates that remain; ``basis`` says by what, or why not."""
+    """The part, or None with the candidates that remain; ``basis`` says by what, or why not.
+
+    ``exhaustive``: the device is one of the candidates, as far as the catalogue knows. Otherwise they only
+    resemble it, and nothing may be concluded from them.
+    """
 
     chip: Chip | None
     candidates: tuple[Chip, ...]
     basis: str
+    exhaustive: bool = False
 
 
 def match(identity: Mapping[str, str], catalogue: Catalogue) -> Match:
@@ -38,58 +43,98 @@ def match(identity: Mapping[str, str], catalogue: Catalogue) -> Match:
         reason = identity.get("no_gpu") or "no NVML device"
         return _none(f"undetermined: no NVML device ({reason.removeprefix('no NVML device: ')})")
     if identity.get("virtualization_mode") == "vgpu":
-        return _none("undetermined: a virtual GPU; the hardware under it cannot be seen from here")
+        return _virtual(identity, catalogue)
     device = identity.get("pci_device_id")
     if device is None:
         return _by_silicon(identity, catalogue, "it gives no PCI id")
-    named, listed = _by_pci(identity, catalogue, device)
+    if device in catalogue.named_ids:
+        name = catalogue.named_ids[device].name
+        return _none(f"undetermined: the PCI id {device} is the {name}, no figures of which are known")
+    named = _by_pci(identity, catalogue, device)
     if not named:
         return _by_silicon(identity, catalogue, f"the PCI id {device} is not in the catalogue")
-    return _settle(identity, catalogue, named, listed)
+    return _settle(identity, catalogue, named)
 
 
-def _by_pci(identity: Mapping[str, str], catalogue: Catalogue, device: str) -> tuple[list[Chip], bool]:
-    """The parts with that PCI id, narrowed by the subsystem if it is listed, and whether it is."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A part that has the PCI id, and the entry by which it has it."""
+
+    chip: Chip
+    pci: PciId
+    listed: bool  # the board is one that the catalogue names
+
+
+def _by_pci(identity: Mapping[str, str], catalogue: Catalogue, device: str) -> list[_Named]:
+    """The parts with that PCI id, narrowed by the subsystem if it is listed."""
     subsystem = identity.get("pci_subsystem_id", "")
     ids = [(chip, pci) for chip in catalogue.chips for pci in chip.pci if pci.device == device]
-    exact = [chip for chip, pci in ids if pci.lists(subsystem)]
-    any_board = [chip for chip, pci in ids if not pci.subsystems]
-    if exact or any_board:
-        return _unique(exact or any_board), True
-    return _unique([chip for chip, _ in ids]), False
+    found = [pair for pair in ids if pair[1].lists(subsystem)] or [pair for pair in ids if not pair[1].subsystems]
+    return [_Named(chip, pci, bool(found)) for chip, pci in found or ids]
 
 
-def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[Chip], listed: bool) -> Match:
-    fitting = [chip for chip in named if not contradictions(identity, chip, catalogue)]
-    if len(fitting) != 1:
-        why = f"{len(fitting)} parts share its PCI id" if fitting else _against(identity, named, catalogue)
+def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[_Named]) -> Match:
+    fitting = [one for one in named if not contradictions(identity, one.chip, catalogue, virtual=one.pci.virtual)]
+    complete = _complete(named, catalogue)
+    exhaustive = complete and (named[0].listed or not identity.get("pci_subsystem_id"))
+    chips = _unique([one.chip for one in fitting])
+    if not chips:
         others = _fitting_silicon(identity, catalogue)
-        candidates = _unique([*(fitting or named), *(others if not fitting else [])])
-        return Match(chip=None, candidates=tuple(candidates), basis=f"undetermined: {why}{_names(candidates)}")
-    chip = fitting[0]
-    agreeing = _agreeing(identity, chip)
-    if not listed and len(agreeing) < _VIEWS_NEEDED:
-        why = "its board is not in the catalogue, and too little else is known of it"
-        return Match(chip=None, candidates=(chip,), basis=f"undetermined: {why}{_names([chip])}")
-    return Match(chip=chip, candidates=(chip,), basis=_basis(identity, chip, listed, agreeing))
+        return _open(_against(identity, named, catalogue), [*(one.chip for one in named), *others])
+    if len(chips) > 1:
+        return _open(f"{len(chips)} parts share its PCI id", chips, exhaustive=exhaustive)
+    chosen = fitting[0]
+    agreeing = _agreeing(identity, chosen.chip)
+    if not (chosen.listed and complete) and len(agreeing) < _VIEWS_NEEDED:
+        board = "not in the catalogue" if identity.get("pci_subsystem_id") else "not given"
+        missing = f"its board is {board}" if complete else "products without an entry have its PCI id too"
+        return _open(f"{missing}, and too little else is known of it", chips, exhaustive=exhaustive)
+    basis = _basis(identity, chosen, agreeing, catalogue)
+    return Match(chip=chosen.chip, candidates=(chosen.chip,), basis=basis, exhaustive=True)
 
 
-def _basis(identity: Mapping[str, str], chip: Chip, listed: bool, agreeing: list[str]) -> str:
+def _complete(named: list[_Named], catalogue: Catalogue) -> bool:
+    """Whether every product that has the id is in the catalogue."""
+    products = {chip.product for chip in catalogue.chips}
+    return all(set(one.pci.shared_with) <= products for one in named)
+
+
+def _basis(identity: Mapping[str, str], chosen: _Named, agreeing: list[str], catalogue: Catalogue) -> str:
+    chip = chosen.chip
     subsystem = identity.get("pci_subsystem_id", "not given")
-    board = f"subsystem {subsystem}" + ("" if listed else ", which is not in the catalogue")
+    board = f"subsystem {subsystem}" + ("" if chosen.listed else ", which is not in the catalogue")
     parts = [f"{chip.product} by PCI id {identity['pci_device_id']}, {board}"]
     parts.append(f"agreeing: {', '.join(agreeing)}" if agreeing else "nothing else to compare")
+    if chosen.pci.note:
+        parts.append(f"the id is listed as {chosen.pci.note}")
     name = _plain_name(identity)
     if name and name not in chip.device_names:
-        parts.append(f"the name {name!r} is not one that the catalogue knows for it")
+        parts.append(f"the name {name!r} is not one that the catalogue knows for it{_mask(name, catalogue)}")
     if identity.get("mig_mode") == "enabled" or "mig_uuid" in identity:
         parts.append("partitioned (MIG): the whole circuit is judged")
+    if chosen.pci.virtual:
+        parts.append("a virtual function: the whole circuit is judged")
+    if chip.devices_per_circuit > 1:
+        parts.append(f"one of the {chip.devices_per_circuit} devices of a circuit: the whole circuit is judged")
     return "; ".join(parts)
 
 
+def _virtual(identity: Mapping[str, str], catalogue: Catalogue) -> Match:
+    """A virtual GPU gives its type's name and, mostly, its parent's PCI id; nothing of the parent can be checked."""
+    device, name = identity.get("pci_device_id"), identity.get("name", "").rpartition("-")[0]
+    same_id = [chip for chip in catalogue.chips if any(pci.device == device for pci in chip.pci)]
+    same_type = [chip for chip in catalogue.chips if name in chip.vgpu_types]
+    return _open("a virtual GPU; the hardware under it cannot be seen from here", [*same_id, *same_type])
+
+
 def _by_silicon(identity: Mapping[str, str], catalogue: Catalogue, why: str) -> Match:
-    candidates = tuple(_fitting_silicon(identity, catalogue))
-    return Match(chip=None, candidates=candidates, basis=f"undetermined: {why}{_names(candidates)}")
+    name = _plain_name(identity)
+    return _open(f"{why}{_mask(name, catalogue)}", _fitting_silicon(identity, catalogue))
+
+
+def _mask(name: str, catalogue: Catalogue) -> str:
+    found = catalogue.masked_names.get(name)
+    return f" (the name {name!r} was seen on other silicon: {found.seen})" if found else ""
 
 
 def _fitting_silicon(identity: Mapping[str, str], catalogue: Catalogue) -> list[Chip]:
@@ -101,9 +146,16 @@ def _fitting_silicon(identity: Mapping[str, str], catalogue: Catalogue) -> list[
     ]
 
 
-def contradictions(identity: Mapping[str, str], chip: Chip, catalogue: Catalogue) -> list[str]:
-    """What the device says that does not fit the part: figures, or a name that belongs to another part."""
-    found = [f"{view} {said}, not {known}" for view, (said, known) in _differing(identity, chip).items()]
+def contradictions(
+    identity: Mapping[str, str], chip: Chip, catalogue: Catalogue, *, virtual: bool = False
+) -> list[str]:
+    """What the device says that does not fit the part: figures, or a name that belongs to another part.
+
+    ``virtual``: a function of the device that may have a share of its memory and processors.
+    """
+    shared = ("memory", "cores") if virtual else ()
+    differing = {view: pair for view, pair in _differing(identity, chip).items() if view not in shared}
+    found = [f"{view} {said}, not {known}" for view, (said, known) in differing.items()]
     name = _plain_name(identity)
     if name and name not in chip.device_names:
         owners = [other.product for other in catalogue.chips if name in other.device_names]
@@ -111,9 +163,10 @@ def contradictions(identity: Mapping[str, str], chip: Chip, catalogue: Catalogue
     return found
 
 
-def _against(identity: Mapping[str, str], named: list[Chip], catalogue: Catalogue) -> str:
-    lines = [f"{chip.product}: {', '.join(contradictions(identity, chip, catalogue))}" for chip in named]
-    return f"the PCI id says one thing and the device another ({'; '.join(lines)})"
+def _against(identity: Mapping[str, str], named: list[_Named], catalogue: Catalogue) -> str:
+    lines = [f"{one.chip.product}: {', '.join(contradictions(identity, one.chip, catalogue))}" for one in named]
+    mask = _mask(_plain_name(identity), catalogue)
+    return f"the PCI id says one thing and the device another ({'; '.join(lines)}){mask}"
 
 
 def _agreeing(identity: Mapping[str, str], chip: Chip) -> list[str]:
@@ -131,11 +184,13 @@ def _differing(identity: Mapping[str, str], chip: Chip) -> dict[str, tuple[str, 
 
 def _views(identity: Mapping[str, str], chip: Chip) -> dict[str, tuple[str, str]]:
     """Each figure that both the device and the catalogue give: what it says, and what the catalogue says."""
+    memory_gb = None if chip.memory_gb is None else chip.memory_gb / chip.devices_per_circuit
+    bus_bits = None if chip.memory_bus_bits is None else chip.memory_bus_bits // chip.devices_per_circuit
     known: dict[str, tuple[str, object]] = {
         "compute capability": ("compute_capability", chip.compute_capability),
         "cores": ("num_cores", chip.num_cores),
-        "memory": ("memory_bytes", chip.memory_gb),
-        "memory bus": ("memory_bus_bits", chip.memory_bus_bits),
+        "memory": ("memory_bytes", memory_gb),
+        "memory bus": ("memory_bus_bits", bus_bits),
         "maximum clock": ("max_sm_clock_mhz", chip.max_sm_clock_mhz),
         "board part": ("board_part_number", " ".join(chip.board_parts) or None),
     }
@@ -164,8 +219,10 @@ def _unique(chips: list[Chip]) -> list[Chip]:
     return list({chip.id: chip for chip in chips}.values())
 
 
-def _names(chips: tuple[Chip, ...] | list[Chip]) -> str:
-    return f"; it could be: {', '.join(chip.product for chip in chips)}" if chips else ""
+def _open(why: str, candidates: list[Chip], *, exhaustive: bool = False) -> Match:
+    chips = tuple(_unique(candidates))
+    names = f"; it could be: {', '.join(chip.product for chip in chips)}" if chips else ""
+    return Match(chip=None, candidates=chips, basis=f"undetermined: {why}{names}", exhaustive=exhaustive)
 
 
 def _none(basis: str) -> Match:

@@ -1,18 +1,21 @@
-"""What hardware the record names, and what class its numbers put it in."""
+"""What hardware the record names, what its numbers put it in, and what the machines come to that hold it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from auditor.hardware.catalogue import match, tpp
-from auditor.report.words import joined
-from auditor.rules.classification import UNDETERMINED, classify_chip
+from auditor.hardware import quantities
+from auditor.hardware.catalogue import match
+from auditor.hardware.spans import Span, hull
+from auditor.report.judgement import Judgement, answer_words, judge, span_words
+from auditor.report.words import listing, plain_decimal
+from auditor.rules.classification import Answer, holder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
-    from decimal import Decimal
 
     from auditor.hardware.catalogue import Catalogue
     from auditor.rules.model import RuleSet
@@ -20,17 +23,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """A device as one rank saw it; ``chip``, ``tpp``, ``performance_density`` are None where not known."""
+    """A device as one rank saw it.
+
+    ``chip`` is None where no one part is identified; ``candidates`` are those that it may be, or that it resembles.
+    """
 
     rank: int
     kind: str
     name: str
     identity: Mapping[str, str]
     chip: str | None
-    tpp: Decimal | None
-    performance_density: Decimal | None
-    eccn: str
+    candidates: tuple[str, ...]
+    candidates_tpp: Span | None
     basis: str
+    judgement: Judgement
+
+    @property
+    def eccn(self) -> str:
+        """The class under the rule in force: "3A090.a", "3A090.b", "none" or "undetermined"."""
+        return self.judgement.klass.outcome
+
+    @property
+    def tpp(self) -> Decimal | None:
+        """Total processing performance, where it is one number."""
+        span = self.judgement.tpp
+        return span.exact if span else None
+
+    @property
+    def performance_density(self) -> Decimal | None:
+        """TPP over the applicable die area, where it is one number."""
+        span = self.judgement.density
+        return span.exact if span else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,33 +65,38 @@ class HardwareGroup:
     number: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A node, or all of them together: its accelerators, the sum of their TPP, and what the law calls it.
+
+    ``tpp``: without end where that of a device is not known; None where none is. ``holder`` is None where no rule
+    speaks of what holds circuits.
+    """
+
+    name: str
+    devices: int
+    circuits: Decimal
+    tpp: Span | None
+    unknown: int
+    holder: Answer | None
+
+
 def describe(
     rank: int, identity: Mapping[str, str], *, catalogue: Catalogue, ruleset: RuleSet, as_of: date
 ) -> Hardware:
     """The device, its chip and its class on that day; the unknown stays undetermined, with the reason."""
     found = match(identity, catalogue)
-    chip = found.chip
-    rating = tpp(chip) if chip else None
-    performance = rating.tpp if rating else None
-    density = rating.performance_density if rating else None
-    klass = classify_chip(
-        ruleset,
-        tpp=performance,
-        performance_density=density,
-        data_centre=chip.marketed_for_data_centre if chip else None,
-        as_of=as_of,
-    )
-    rested_on = [found.basis, *([rating.working, *rating.doubts, *klass.reasons] if rating else [])]
+    candidates = [quantities.of_chip(chip) for chip in found.candidates]
     return Hardware(
         rank=rank,
         kind=identity.get("kind", "unknown"),
         name=identity.get("name", "unknown"),
         identity=dict(sorted(identity.items())),
-        chip=chip.id if chip else None,
-        tpp=performance,
-        performance_density=density,
-        eccn=klass.eccn if chip else UNDETERMINED,
-        basis=joined(*rested_on),
+        chip=found.chip.id if found.chip else None,
+        candidates=tuple(chip.id for chip in found.candidates),
+        candidates_tpp=hull(one.tpp for one in candidates if one.tpp is not None),
+        basis=found.basis,
+        judgement=judge(quantities.of(found, identity, catalogue), ruleset=ruleset, as_of=as_of),
     )
 
 
@@ -76,7 +104,7 @@ def group(devices: Iterable[Hardware]) -> tuple[HardwareGroup, ...]:
     """Like devices together, in the order of their first rank."""
     alike: dict[tuple[object, ...], list[Hardware]] = {}
     for device in devices:
-        key = (device.kind, device.name, device.chip, device.eccn, device.basis)
+        key = (device.kind, device.name, device.chip, device.eccn, device.basis, device.judgement.tpp)
         alike.setdefault(key, []).append(device)
     return tuple(
         HardwareGroup(
@@ -86,3 +114,57 @@ def group(devices: Iterable[Hardware]) -> tuple[HardwareGroup, ...]:
         )
         for found in alike.values()
     )
+
+
+def machines(
+    devices: Sequence[Hardware], nodes: Mapping[int, str], *, ruleset: RuleSet, as_of: date
+) -> tuple[Machine, ...]:
+    """Each node and, where there are several, all of them together; ``nodes`` names the node of each rank."""
+    by_node: dict[str, list[Hardware]] = {}
+    for device in devices:
+        if device.kind == "gpu":
+            by_node.setdefault(nodes.get(device.rank, ""), []).append(device)
+    each = [_machine(name, found, ruleset, as_of) for name, found in by_node.items()]
+    if len(each) < 2:
+        return tuple(each)
+    everything = [device for found in by_node.values() for device in found]
+    return (*each, _machine(f"all {len(each):,} nodes", everything, ruleset, as_of))
+
+
+def _machine(name: str, found: Sequence[Hardware], ruleset: RuleSet, as_of: date) -> Machine:
+    """One machine; ranks that see the same device see it once."""
+    named = {device.identity.get("uuid", f"{device.rank}, {number}"): device for number, device in enumerate(found)}
+    judged = [device.judgement for device in named.values()]
+    known = [one for one in judged if one.tpp is not None]
+    return Machine(
+        name=name,
+        devices=len(judged),
+        circuits=sum((1 / Decimal(one.devices_per_circuit) for one in judged), Decimal(0)),
+        tpp=_total(known, complete=len(known) == len(judged)),
+        unknown=len(judged) - len(known),
+        holder=holder(ruleset, [one.klass for one in judged], as_of=as_of),
+    )
+
+
+def _total(judged: Sequence[Judgement], *, complete: bool) -> Span | None:
+    """The sum of TPP: a device that is one of several of its circuit adds its share."""
+    shares = [(one.tpp, one.devices_per_circuit) for one in judged if one.tpp is not None]
+    if not shares:
+        return None
+    low = sum((span.low / devices for span, devices in shares), Decimal(0))
+    highs = [span.high / devices for span, devices in shares if span.high is not None]
+    return Span(low, sum(highs, Decimal(0)) if complete and len(highs) == len(shares) else None)
+
+
+def machine_words(machine: Machine) -> str:
+    """A machine in one line: how many circuits, the sum of their TPP, and its class."""
+    circuits = f"{plain_decimal(machine.circuits.normalize())} circuit{'' if machine.circuits == 1 else 's'}"
+    total = f"TPP {span_words(machine.tpp, 0)} over {circuits}" if machine.tpp else f"{circuits}, TPP not known"
+    missing = f" ({machine.unknown} of unknown TPP)" if machine.unknown and machine.tpp else ""
+    klass = "" if machine.holder is None else f"; {answer_words(machine.holder)}"
+    return f"{total}{missing}{klass}"
+
+
+def candidate_words(device: Hardware) -> str:
+    """The parts that a device may be, and the range of TPP over them."""
+    return f"{listing(device.candidates, 8)}; TPP over them {span_words(device.candidates_tpp)}"

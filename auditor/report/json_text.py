@@ -9,9 +9,14 @@ from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
 
 if TYPE_CHECKING:
-    from auditor.report.devices import Hardware
+    from decimal import Decimal
+
+    from auditor.hardware.spans import Span
+    from auditor.report.devices import Hardware, Machine
+    from auditor.report.judgement import Judgement
     from auditor.report.opinions import Opinion
     from auditor.report.view import View
+    from auditor.rules.classification import Answer
     from auditor.rules.verdict import Finding
 
 SCHEMA = "auditor.report/1"
@@ -36,7 +41,8 @@ def to_plain(view: View) -> dict[str, Any]:
             for gap in view.gaps
         ],
         "second_opinion": _opinion(view.second_opinion),
-        "hardware": [_hardware(device) for device in view.hardware],
+        "hardware": [device_plain(device) for device in view.hardware],
+        "machines": [machine_plain(machine) for machine in view.machines],
         "rules": [_rule(finding) for finding in view.rules],
         "notice": NOT_LEGAL_ADVICE,
     }
@@ -111,19 +117,74 @@ def _wire_or_none(ops: int | None) -> str | None:
     return None if ops is None else wire(ops)
 
 
-def _hardware(device: Hardware) -> dict[str, Any]:
-    density = device.performance_density
+def device_plain(device: Hardware) -> dict[str, Any]:
+    """A device, its class, and how that comes about."""
     return {
         "rank": device.rank,
         "kind": device.kind,
         "name": device.name,
         "identity": dict(device.identity),
         "chip": device.chip,
-        "tpp": None if device.tpp is None else rounded(device.tpp, 6),
-        "performance_density": None if density is None else rounded(density, 6),
-        "eccn": device.eccn,
+        "candidates": list(device.candidates),
+        "candidates_tpp": _span(device.candidates_tpp),
         "basis": device.basis,
+        **judgement_plain(device.judgement),
     }
+
+
+def judgement_plain(judgement: Judgement) -> dict[str, Any]:
+    """What the figures of a circuit put it in."""
+    tpp, density = judgement.tpp, judgement.density
+    return {
+        "tpp": _decimal(tpp.exact if tpp else None),
+        "tpp_range": _span(tpp),
+        "performance_density": _decimal(density.exact if density else None),
+        "performance_density_range": _span(density),
+        "eccn": judgement.klass.outcome,
+        "paragraph": judgement.klass.paragraph,
+        "possible": list(judgement.klass.possible),
+        "rests_on": list(judgement.rests_on),
+        "confidence": None if judgement.confidence is None else str(judgement.confidence),
+        "working": list(judgement.working),
+        "doubts": list(judgement.doubts),
+        "reasons": list(judgement.klass.reasons),
+        "chip_rules": [_answer(answer) for answer in judgement.answers],
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "id": answer.rule,
+        "title": answer.title,
+        "status": answer.standing,
+        "enforced": answer.enforced,
+        "as_of": answer.as_of.isoformat(),
+        "outcome": answer.outcome,
+        "paragraph": answer.paragraph,
+        "possible": list(answer.possible),
+        "reasons": list(answer.reasons),
+        "certainty": answer.certainty,
+    }
+
+
+def machine_plain(machine: Machine) -> dict[str, Any]:
+    """A node, or all of them together."""
+    return {
+        "name": machine.name,
+        "devices": machine.devices,
+        "circuits": plain_decimal(machine.circuits.normalize()),
+        "tpp_range": _span(machine.tpp),
+        "of_unknown_tpp": machine.unknown,
+        "class": None if machine.holder is None else _answer(machine.holder),
+    }
+
+
+def _span(span: Span | None) -> dict[str, str | None] | None:
+    return None if span is None else {"lowest": _decimal(span.low), "highest": _decimal(span.high)}
+
+
+def _decimal(number: Decimal | None) -> str | None:
+    return None if number is None else rounded(number, 6)
 
 
 def _rule(finding: Finding) -> dict[str, Any]:

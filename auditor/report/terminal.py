@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
 from auditor.report import plain, statements
+from auditor.report.devices import candidate_words, machine_words
+from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
 from auditor.report.words import (
     NOT_LEGAL_ADVICE,
     PHASE_WORDS,
     clip,
+    joined,
     listing,
     percent,
     plural,
-    rounded,
     status_words,
     threshold,
 )
 from auditor.units import scientific, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from auditor.report.devices import HardwareGroup
+    from auditor.report.devices import Hardware, HardwareGroup
+    from auditor.report.judgement import Judgement
     from auditor.report.view import View
 
 _MOST_ROWS = 20
 _LONGEST_COMMAND = 240
+_MOST_ALTERNATIVES = 4
 
 
 def render(view: View, width: int = plain.WIDTH) -> str:
@@ -186,6 +190,10 @@ def _hardware(view: View) -> Iterator[Block]:
         yield Paragraph("The record names no device: hardware class undetermined.", "open")
     for group in view.hardware_groups:
         yield Pairs(tuple(_device_rows(group)))
+    if view.machines:
+        yield Pairs(tuple((machine.name or "node", machine_words(machine)) for machine in view.machines[-_MOST_ROWS:]))
+    if len(view.machines) > _MOST_ROWS:
+        yield Paragraph(f"And {len(view.machines) - _MOST_ROWS:,} more nodes; all of them are in the JSON report.")
 
 
 def _device_rows(group: HardwareGroup) -> Iterator[tuple[str, str]]:
@@ -193,12 +201,31 @@ def _device_rows(group: HardwareGroup) -> Iterator[tuple[str, str]]:
     number = f"{group.number:,} x " if group.number > 1 else ""
     ranks = f"{'rank' if len(group.ranks) == 1 else 'ranks'} {listing([str(rank) for rank in group.ranks], 8)}"
     yield "device", f"{number}{device.name} ({device.kind}, {ranks})"
+    yield from device_rows(device)
+
+
+def device_rows(device: Hardware) -> Iterator[tuple[str, str]]:
+    """What a device is taken for, and its judgement."""
     yield "chip", device.chip or "not identified"
-    tpp = "not known" if device.tpp is None else rounded(device.tpp, 2)
-    density = device.performance_density
-    yield "TPP", f"{tpp}; performance density {'not known' if density is None else rounded(density, 2)}"
-    yield "ECCN", device.eccn
-    yield "basis", device.basis
+    if device.chip is None and device.candidates:
+        yield "candidates", candidate_words(device)
+    yield "basis", joined(device.basis)
+    yield from judgement_rows(device.judgement)
+
+
+def judgement_rows(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """TPP and density, the class and what it rests on, how that comes about, and what the other rules say."""
+    yield "TPP", f"{span_words(judgement.tpp)}; performance density {span_words(judgement.density)}"
+    yield "ECCN", class_words(judgement)
+    yield from _continued("working", judgement.working[:_MOST_ALTERNATIVES])
+    yield from _continued("doubts", judgement.doubts[:_MOST_ALTERNATIVES])
+    if judgement.circuits:
+        yield "because", joined(*judgement.klass.reasons)
+        yield from _continued("rules", other_rules(judgement))
+
+
+def _continued(name: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return (("" if number else name, text) for number, text in enumerate(texts))
 
 
 def _ledger(view: View) -> Iterator[Block]:

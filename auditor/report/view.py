@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
-    from auditor.report.devices import Hardware, HardwareGroup
+    from auditor.report.devices import Hardware, HardwareGroup, Machine
     from auditor.rules.model import RuleSet
 
 # Verdicts under which the record says all that was counted.
@@ -93,6 +93,7 @@ class View:
     second_opinion: Opinion | None
     hardware: tuple[Hardware, ...]
     hardware_groups: tuple[HardwareGroup, ...]
+    machines: tuple[Machine, ...]  # the nodes that have accelerators, and all of them together
     rules: tuple[Finding, ...]
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
@@ -131,6 +132,7 @@ def build(
         second_opinion=gather(reading.second_opinions),
         hardware=hardware,
         hardware_groups=devices.group(hardware),
+        machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
         rules=rules,
         names=_names(rules),
         histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},
@@ -188,6 +190,12 @@ def _hardware(reading: Reading, ruleset: RuleSet, catalogue: Catalogue, as_of: d
         for rank, identities in sorted(reading.devices.items())
         for identity in identities
     )
+
+
+def _nodes(reading: Reading) -> dict[int, str]:
+    """The node on which each rank ran last."""
+    genesis = [segment.genesis for segment in reading.segments]
+    return {one.rank: one.host.get("hostname") or one.host.get("boot_id", "") for one in genesis}
 
 
 def _names(rules: Sequence[Finding]) -> dict[str, str]:

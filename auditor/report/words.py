@@ -16,6 +16,11 @@ NOT_LEGAL_ADVICE = (
     "a rule applies to you, and to this model, is for counsel to say."
 )
 
+CHIPS_NOT_LEGAL_ADVICE = (
+    "A class holds figures of chips, as sure as each is said to be, against published texts of law. It is not legal "
+    "advice; what a chip is under a rule, and what follows, is for its maker and for counsel to say."
+)
+
 LEDGER_WORDS = {
     "INVALID": "the record is false or damaged: do not rely on its numbers",
     "DIVERGED": "the record contradicts a copy of its head held elsewhere: do not rely on its numbers",

@@ -1,71 +1,145 @@
-"""Which paragraph of the chip controls a circuit meets on a day: one, none, or undetermined and why."""
+"""What the chip rules make of a circuit on a day: its class, what follows from it, and the class of what holds it.
+
+A circuit may be one of several, and each of its figures a number, a range or unknown. An answer is certain where all
+that is left open leads to the same; else it is undetermined, with what is possible and what would decide it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.rules.expressions import Range, Result, Values, any_of
-from auditor.rules.model import BINDING, Rule, RuleKind, RuleSet
+from auditor.rules.model import BINDING, Rule, RuleKind, RuleSet, Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import date
 
 NONE = "none"
 UNDETERMINED = "undetermined"
 
-Known = Decimal | tuple[Decimal, Decimal] | None
+# A number, a range (lowest, highest; None is without end), or None where nothing is known.
+Known = Decimal | tuple[Decimal, Decimal | None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
-    """``eccn``: "3A090.a", "3A090.b", "none" or "undetermined"; ``possible``: what it may be."""
+class Circuit:
+    """The figures of one integrated circuit that chip rules ask for; see `pack.SUPPLIED` for their units."""
 
-    eccn: str
+    tpp: Known = None
+    performance_density: Known = None
+    io_gb_per_s: Known = None
+    link_gb_per_s: Known = None
+    memory_gb_per_s: Known = None
+    memory_gb_per_s_per_mm2: Known = None
+    peak_tera: Known = None
+    data_centre: bool | None = None
+    is_processor: bool | None = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """``outcome``: "3A090.a" or what else the rule leads to, "none" or "undetermined"; ``possible``: what it may be."""
+
+    outcome: str
     paragraph: str  # "3A090.a.1", several with " and ", or ""
     possible: tuple[str, ...]
     reasons: tuple[str, ...]
     rule: str  # id, or "" where no rule is in force
+    title: str
+    standing: str  # a `Standing`
+    enforced: bool | None
+    certainty: str
     as_of: date
 
 
-def classify_chip(
-    ruleset: RuleSet, *, tpp: Known, performance_density: Known, data_centre: bool | None, as_of: date
-) -> Classification:
-    """The paragraph that an integrated circuit meets under the chip rule in force on that day.
-
-    ``tpp``, ``performance_density``: a number, a range (lowest, highest), or None where not known.
-    ``data_centre``: whether it was designed or marketed for data centres; None where not known.
-    """
-    rule = _rule_on(ruleset, as_of)
+def classify(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> Answer:
+    """The class of a circuit, which is one of ``circuits``, under the rule in force on that day."""
+    rule = next((rule for rule in _rules(ruleset, RuleKind.CHIP_CLASS) if _binds(rule, as_of)), None)
     if rule is None:
-        why = f"No chip rule of the packs that are loaded is in force on {as_of}."
-        return _undetermined("", (), (why,), as_of)
-    values: Values = {
-        "tpp": _number("tpp", tpp),
-        "performance_density": _number("performance_density", performance_density),
-        "data_centre": Result(data_centre, frozenset() if data_centre is not None else frozenset({"data_centre"})),
-    }
-    return _walk(rule, values, as_of)
+        return _without_a_rule(as_of)
+    return _united([_walk(rule, _values(circuit), as_of) for circuit in circuits or (Circuit(),)], _SEVERAL)
 
 
-def _walk(rule: Rule, values: Values, as_of: date) -> Classification:
-    """The first ECCN with a paragraph that is met; open where an earlier one might still be."""
+def answers(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> tuple[Answer, ...]:
+    """What every chip rule that was published by then says of the circuit, in force or not, the oldest first.
+
+    Tests that turn on the class take that of the rule in force on the day.
+    """
+    kinds = (RuleKind.CHIP_CLASS, RuleKind.CHIP_TEST)
+    known = [
+        rule
+        for rule in ruleset.rules
+        if rule.kind in kinds and rule.status_on(as_of).standing is not Standing.NOT_YET_PUBLISHED
+    ]
+    known.sort(key=lambda rule: rule.history[0].since)
+    return tuple(_answer(ruleset, rule, circuits or (Circuit(),), as_of) for rule in known)
+
+
+def holder(ruleset: RuleSet, classes: Sequence[Answer], *, as_of: date) -> Answer | None:
+    """The class of what holds circuits of these classes, each judged by itself; None where no rule says."""
+    rule = next((rule for rule in _rules(ruleset, RuleKind.CHIP_HOLDER) if _binds(rule, as_of)), None)
+    if rule is None or not classes:
+        return None
+    each = [
+        _united([_walk(rule, _classed(eccn), as_of) for eccn in one.possible or (None,)], _CLASS_OPEN)
+        for one in classes
+    ]
+    ranks = [*dict.fromkeys(paragraph.outcome for paragraph in rule.paragraphs), NONE]
+    possible = {NONE}
+    for one in each:
+        possible = {min(left, right, key=ranks.index) for left in possible for right in one.possible}
+    found = tuple(outcome for outcome in ranks if outcome in possible)
+    if found == (NONE,):
+        return _made(rule, found, ("No circuit in it meets a paragraph.",), as_of)
+    if len(found) == 1:
+        words = f"It meets {found[0]}: each circuit is judged by itself."
+        return _made(rule, found, (words, *rule.notes), as_of, paragraph=found[0])
+    words = f"The class of a circuit in it is open. Possible: {', '.join(found)}."
+    return _made(rule, found, (words, *rule.notes), as_of)
+
+
+def _answer(ruleset: RuleSet, rule: Rule, circuits: Sequence[Circuit], as_of: date) -> Answer:
+    found = []
+    for circuit in circuits:
+        values = _values(circuit)
+        if rule.kind is RuleKind.CHIP_CLASS:
+            found.append(_walk(rule, values, as_of))
+        else:
+            eccns = classify(ruleset, [circuit], as_of=as_of).possible or (None,)
+            found += [_walk(rule, {**values, **_classed(eccn)}, as_of) for eccn in eccns]
+    united = _united(found, _SEVERAL if len(found) == len(circuits) else _CLASS_OPEN)
+    return replace(united, reasons=(*united.reasons, *rule.notes))
+
+
+def _rules(ruleset: RuleSet, kind: RuleKind) -> list[Rule]:
+    return [rule for rule in ruleset.rules if rule.kind is kind]
+
+
+def _binds(rule: Rule, as_of: date) -> bool:
+    return rule.status_on(as_of).standing in BINDING
+
+
+def _walk(rule: Rule, values: Values, as_of: date) -> Answer:
+    """The first outcome with a paragraph that is met; open where an earlier one might still be."""
     excluded = any_of([clause.when.evaluate(values) for clause in rule.exclusions])
     if excluded.value is True:
         words = [clause.words for clause in rule.exclusions if clause.when.evaluate(values).value]
-        return _decided(NONE, "", words, rule, as_of)
+        return _made(rule, (NONE,), words, as_of)
     possible: list[str] = []
     names: set[str] = set(excluded.open)
-    for eccn in dict.fromkeys(paragraph.eccn for paragraph in rule.paragraphs):
-        answers = {p.id: p.when.evaluate(values) for p in rule.paragraphs if p.eccn == eccn}
+    for outcome in dict.fromkeys(paragraph.outcome for paragraph in rule.paragraphs):
+        answers = {p.id: p.when.evaluate(values) for p in rule.paragraphs if p.outcome == outcome}
         met = [name for name, answer in answers.items() if answer.value]
         either = any_of(list(answers.values()))
         if met and not possible and excluded.value is False:
-            return _decided(eccn, " and ".join(met), [f"It meets {' and '.join(met)}."], rule, as_of)
+            words = [f"It meets {' and '.join(met)}."]
+            return _made(rule, (outcome,), words, as_of, paragraph=" and ".join(met))
         if either.value is not False:
-            possible.append(eccn)
+            possible.append(outcome)
             names |= either.open
         if met:
             break
@@ -74,50 +148,109 @@ def _walk(rule: Rule, values: Values, as_of: date) -> Classification:
     return _left_open(rule, possible, names, excluded, as_of)
 
 
-def _left_open(rule: Rule, possible: list[str], names: set[str], excluded: Result, as_of: date) -> Classification:
+def _left_open(rule: Rule, possible: list[str], names: set[str], excluded: Result, as_of: date) -> Answer:
     if possible == [NONE]:
-        return _decided(NONE, "", ["It meets none of the paragraphs."], rule, as_of)
+        return _made(rule, (NONE,), ["It meets none of the paragraphs."], as_of)
     if excluded.value is None and NONE not in possible:
         possible.append(NONE)
     why = f"Not known exactly enough: {', '.join(sorted(_SPOKEN.get(name, name) for name in names))}."
-    reasons = (why, f"Possible: {', '.join(possible)}.")
-    return _undetermined(rule.id, tuple(possible), reasons, as_of)
+    return _made(rule, possible, (why, f"Possible: {', '.join(possible)}."), as_of)
 
 
 _SPOKEN = {
     "tpp": "total processing performance",
     "performance_density": "performance density (die area)",
     "data_centre": "whether it is designed or marketed for data centres",
+    "io_gb_per_s": "the transfer rate of its inputs and outputs",
+    "link_gb_per_s": "the transfer rate to other accelerators",
+    "memory_gb_per_s": "memory bandwidth",
+    "memory_gb_per_s_per_mm2": "memory bandwidth per area of the stack",
+    "peak_tera": "peak rate",
+    "eccn": "the class of the circuit",
 }
 
 
-def _decided(eccn: str, paragraph: str, reasons: list[str], rule: Rule, as_of: date) -> Classification:
-    return Classification(
-        eccn=eccn,
+_SEVERAL = "It may be one of several circuits."
+_CLASS_OPEN = "The class of the circuit is open."
+
+
+def _united(found: Sequence[Answer], why_open: str) -> Answer:
+    """One answer for what may be any of several; they answer the same rule on the same day."""
+    outcomes = {one.outcome for one in found}
+    if outcomes == {found[0].outcome} and found[0].outcome != UNDETERMINED:
+        paragraphs = " or ".join(_unique(one.paragraph for one in found if one.paragraph))
+        reasons = tuple(_unique(reason for one in found for reason in one.reasons))
+        return replace(found[0], paragraph=paragraphs, reasons=reasons)
+    if len(found) == 1:
+        return found[0]
+    possible = tuple(_unique(outcome for one in found for outcome in one.possible))
+    why = _unique(one.reasons[0] for one in found if one.outcome == UNDETERMINED)
+    reasons = (*(why or [why_open]), f"Possible: {', '.join(possible)}.")
+    return replace(found[0], outcome=UNDETERMINED, paragraph="", possible=possible, reasons=reasons)
+
+
+def _unique(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _made(rule: Rule, possible: Sequence[str], reasons: Sequence[str], as_of: date, *, paragraph: str = "") -> Answer:
+    """The outcome where only one is possible, else undetermined."""
+    status = rule.status_on(as_of)
+    return Answer(
+        outcome=possible[0] if len(possible) == 1 else UNDETERMINED,
         paragraph=paragraph,
-        possible=(eccn,),
+        possible=tuple(possible),
         reasons=tuple(reasons),
         rule=rule.id,
+        title=rule.title,
+        standing=str(status.standing),
+        enforced=status.enforced,
+        certainty=str(rule.certainty),
         as_of=as_of,
     )
 
 
-def _undetermined(rule_id: str, possible: tuple[str, ...], reasons: tuple[str, ...], as_of: date) -> Classification:
-    return Classification(
-        eccn=UNDETERMINED, paragraph="", possible=possible, reasons=reasons, rule=rule_id, as_of=as_of
+def _without_a_rule(as_of: date) -> Answer:
+    return Answer(
+        outcome=UNDETERMINED,
+        paragraph="",
+        possible=(),
+        reasons=(f"No chip rule of the packs that are loaded is in force on {as_of}.",),
+        rule="",
+        title="",
+        standing=str(Standing.NOT_YET_PUBLISHED),
+        enforced=False,
+        certainty="",
+        as_of=as_of,
     )
 
 
-def _rule_on(ruleset: RuleSet, as_of: date) -> Rule | None:
-    rules = [rule for rule in ruleset.rules if rule.kind is RuleKind.CHIP_CLASS]
-    return next((rule for rule in rules if rule.status_on(as_of).standing in BINDING), None)
+def _values(circuit: Circuit) -> dict[str, Result]:
+    values = {name: _number(name, getattr(circuit, name)) for name in _NUMBERS}
+    for name in ("data_centre", "is_processor"):
+        flag = getattr(circuit, name)
+        values[name] = Result(flag, frozenset() if flag is not None else frozenset({name}))
+    return values
+
+
+_NUMBERS = (
+    "tpp",
+    "performance_density",
+    "io_gb_per_s",
+    "link_gb_per_s",
+    "memory_gb_per_s",
+    "memory_gb_per_s_per_mm2",
+    "peak_tera",
+)
+
+
+def _classed(eccn: str | None) -> dict[str, Result]:
+    return {"eccn": Result(eccn, frozenset() if eccn else frozenset({"eccn"}))}
 
 
 def _number(name: str, known: Known) -> Result:
     if known is None:
         return Result(None, frozenset({name}))
-    if isinstance(known, Decimal):
-        return Result(Range.exactly(known))
-    low, high = known
+    low, high = known if isinstance(known, tuple) else (known, known)
     open_names = frozenset({name}) if low != high else frozenset[str]()
-    return Result(Range(Range.exactly(low).low, Range.exactly(high).high), open_names)
+    return Result(Range(Fraction(low), None if high is None else Fraction(high)), open_names)

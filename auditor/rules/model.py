@@ -50,7 +50,9 @@ class RuleKind(StrEnum):
     """What a rule holds against its line."""
 
     MODEL_THRESHOLD = "model_threshold"
-    CHIP_CLASS = "chip_class"
+    CHIP_CLASS = "chip_class"  # the class of a circuit
+    CHIP_TEST = "chip_test"  # something else asked of a circuit, which may turn on its class
+    CHIP_HOLDER = "chip_holder"  # what a computer or board is that holds circuits of these classes
 
 
 class Treatment(StrEnum):
@@ -116,9 +118,9 @@ class Clause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paragraph:
-    """A paragraph of a chip control: ``eccn`` is "3A090.a", ``id`` "3A090.a.1"."""
+    """A paragraph of a chip control: ``outcome`` is what it leads to ("3A090.a"), ``id`` its own ("3A090.a.1")."""
 
-    eccn: str
+    outcome: str
     id: str
     when: Expression
 

@@ -48,9 +48,23 @@ if TYPE_CHECKING:
 SCHEMA = "auditor.rules/1"
 
 # What the auditor supplies to the expressions of a kind of rule; the rest are facts that packs declare.
+_OF_A_CIRCUIT = {
+    "tpp": Kind.AMOUNT,
+    "performance_density": Kind.AMOUNT,
+    "io_gb_per_s": Kind.AMOUNT,  # all inputs and outputs but the memory's, both directions together
+    "link_gb_per_s": Kind.AMOUNT,  # to other accelerators, both directions together
+    "memory_gb_per_s": Kind.AMOUNT,
+    "memory_gb_per_s_per_mm2": Kind.AMOUNT,
+    "peak_tera": Kind.AMOUNT,  # dense tera-operations per second, whatever the bit length
+    "data_centre": Kind.TRUTH,  # designed or marketed for data centres
+    "is_processor": Kind.TRUTH,  # its dominant function is processing
+}
+_CLASS = {"eccn": Kind.TEXT}  # of the circuit, under the rule in force
 SUPPLIED = {
     RuleKind.MODEL_THRESHOLD: {"counted_ops": Kind.AMOUNT, "threshold_ops": Kind.AMOUNT},
-    RuleKind.CHIP_CLASS: {"tpp": Kind.AMOUNT, "performance_density": Kind.AMOUNT, "data_centre": Kind.TRUTH},
+    RuleKind.CHIP_CLASS: _OF_A_CIRCUIT,
+    RuleKind.CHIP_TEST: {**_OF_A_CIRCUIT, **_CLASS},
+    RuleKind.CHIP_HOLDER: _CLASS,
 }
 _KINDS = {"flag": Kind.TRUTH, "amount": Kind.AMOUNT, "number": Kind.NUMBER, "text": Kind.TEXT}
 _EVERY_CELL = [Cell(*parts) for parts in itertools.product(Phase, Family, Purpose, Component)]
@@ -209,6 +223,8 @@ _DATES = ("published", "effective", "compliance", "ended")
 _OF_KIND = {
     RuleKind.MODEL_THRESHOLD: ("threshold", "counter"),
     RuleKind.CHIP_CLASS: ("paragraphs",),
+    RuleKind.CHIP_TEST: ("paragraphs",),
+    RuleKind.CHIP_HOLDER: ("paragraphs",),
 }
 
 
@@ -321,11 +337,11 @@ def _clauses(node: Node | None, known: Mapping[str, Kind], names: _Names) -> tup
 def _paragraphs(node: Node | None, known: Mapping[str, Kind]) -> tuple[Paragraph, ...]:
     paragraphs: dict[str, Paragraph] = {}
     for part in node.items() if node is not None else ():
-        fields = part.fields(required=("eccn", "id", "when"), optional=())
+        fields = part.fields(required=("outcome", "id", "when"), optional=())
         name = fields["id"].text()
         _refuse_taken(part, name, paragraphs)
         when = _expression(fields["when"], known)
-        paragraphs[name] = Paragraph(eccn=fields["eccn"].text(), id=name, when=when)
+        paragraphs[name] = Paragraph(outcome=fields["outcome"].text(), id=name, when=when)
     return tuple(paragraphs.values())
 
 

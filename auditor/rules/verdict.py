@@ -14,7 +14,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
-from auditor.rules.classification import Classification, classify_chip
 from auditor.rules.counting import Count, count
 from auditor.rules.expressions import Kind, Range, Result, Values
 from auditor.rules.model import BINDING, Clause, Counter, Fact, Rule, RuleKind, RuleSet, Standing, Threshold
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from auditor.operations import Operations
 
-__all__ = ["Classification", "Finding", "Verdict", "classify_chip", "evaluate"]
+__all__ = ["Finding", "Verdict", "evaluate"]
 
 
 class Verdict(StrEnum):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditor.hardware.catalogue import Catalogue
+    from auditor.hardware.chips import Chip
 
     Fake = Callable[..., Any]
 
@@ -208,19 +209,88 @@ def test_memory_as_drivers_report_it_fits_the_nominal_size(shipped: Catalogue, c
     assert match(identity, shipped).chip is chip
 
 
+def identity_of(chip: Chip, pci: PciId, subsystem: str) -> dict[str, str]:
+    """What a device of that part says of itself, as far as the catalogue knows."""
+    figures = {
+        "name": next(iter(chip.device_names), None),
+        "compute_capability": chip.compute_capability,
+        "num_cores": chip.num_cores,
+        "memory_bytes": chip.memory_gb and int(chip.memory_gb / chip.devices_per_circuit * GIB),
+    }
+    given = {"kind": "gpu", "pci_device_id": pci.device, "pci_subsystem_id": subsystem.replace("*", "10de")}
+    return given | {name: str(value) for name, value in figures.items() if value is not None}
+
+
 def test_every_shipped_chip_with_a_pci_id_is_found_by_its_own_figures(shipped: Catalogue) -> None:
     for chip in shipped.chips:
         for pci in chip.pci:
             for subsystem in pci.subsystems or ("1043:0001",):
-                identity = {
-                    "kind": "gpu",
-                    "pci_device_id": pci.device,
-                    "pci_subsystem_id": subsystem.replace("*", "10de"),
-                }
-                identity |= {"name": chip.device_names[0]} if chip.device_names else {}
-                identity |= {"compute_capability": chip.compute_capability} if chip.compute_capability else {}
-                identity |= {"num_cores": str(chip.num_cores)} if chip.num_cores else {}
+                identity = identity_of(chip, pci, subsystem)
                 assert match(identity, shipped).chip is chip, identity
+
+
+def test_an_id_that_is_known_by_name_only(shipped: Catalogue) -> None:
+    found = match({"kind": "gpu", "pci_device_id": "10de:2328"}, shipped)
+    assert (found.chip, found.candidates) == (None, ())
+    assert found.basis == "undetermined: the PCI id 10de:2328 is the H20B, no figures of which are known"
+
+
+def test_a_masked_name_is_told(shipped: Catalogue) -> None:
+    for changes in ({"pci_device_id": "10de:ffff"}, {}):
+        found = match(without("board_part_number", name="NVIDIA L20X", **changes), shipped)
+        assert "was seen on other silicon: compute capability 9.0, 132 processors" in found.basis
+
+
+def test_candidates_bind_only_where_they_are_all_there_are(shipped: Catalogue) -> None:
+    by_id = match({"kind": "gpu", "pci_device_id": "10de:25b6"}, shipped)
+    assert (ids(by_id), by_id.exhaustive) == (["a16", "a2"], True)
+    unlisted = match({"kind": "gpu", "pci_device_id": "10de:25b6", "pci_subsystem_id": "1028:9999"}, shipped)
+    assert (set(ids(unlisted)), unlisted.exhaustive) == ({"a16", "a2"}, False)
+    resembling = match(without("pci_device_id", "pci_subsystem_id"), shipped)
+    assert resembling.candidates
+    assert not resembling.exhaustive
+    contradicted = match(without(num_cores="9984"), shipped)
+    assert contradicted.candidates
+    assert not contradicted.exhaustive
+
+
+def test_products_that_the_catalogue_lacks_may_have_the_same_id(shipped: Catalogue) -> None:
+    radeon = {"kind": "gpu", "pci_device_id": "1002:744c"}
+    found = match(radeon, shipped)
+    assert (found.chip, ids(found), found.exhaustive) == (None, ["rx-7900-xtx"], False)
+    assert "products without an entry" in found.basis
+    figures = {"compute_capability": "gfx1100", "num_cores": "96", "memory_bytes": str(24 * GIB)}
+    assert match({**radeon, **figures}, shipped).chip is not None
+    smaller = match({**radeon, **figures, "num_cores": "84"}, shipped)
+    assert (smaller.chip, smaller.exhaustive) == (None, False)
+
+
+def test_two_parts_with_one_id_are_told_apart_by_their_figures(shipped: Catalogue) -> None:
+    one_die = {"kind": "gpu", "pci_device_id": "1002:740c", "compute_capability": "gfx90a"}
+    assert set(ids(match(one_die, shipped))) == {"mi250", "mi250x"}
+    found = match({**one_die, "num_cores": "110", "memory_bytes": str(64 * GIB)}, shipped)
+    assert found.chip is not None
+    assert found.chip.id == "mi250x"
+    assert "one of the 2 devices of a circuit" in found.basis
+
+
+def test_a_virtual_function_is_judged_as_the_whole(shipped: Catalogue) -> None:
+    guest = {"kind": "gpu", "pci_device_id": "1002:74b5", "compute_capability": "gfx942", "memory_bytes": str(24 * GIB)}
+    found = match(guest, shipped)
+    assert found.chip is not None
+    assert found.chip.id == "mi300x"
+    assert "a virtual function: the whole circuit is judged" in found.basis
+    assert match({**guest, "pci_device_id": "1002:74a1"}, shipped).chip is None  # the circuit itself has 192 GB
+
+
+def test_a_virtual_gpus_type_names_candidates_and_no_more(shipped: Catalogue) -> None:
+    for name in ("NVIDIA A100-4C", "GRID A100-40C"):
+        guest = {"kind": "gpu", "virtualization_mode": "vgpu", "name": name, "pci_device_id": "10de:20f1"}
+        for identity in (guest, {key: text for key, text in guest.items() if key != "pci_device_id"}):
+            found = match(identity, shipped)
+            assert (found.chip, ids(found), found.exhaustive) == (None, ["a100-pcie-40gb"], False)
+    unheard = match({"kind": "gpu", "virtualization_mode": "vgpu", "name": "NVIDIA Z9-1C"}, shipped)
+    assert (unheard.chip, unheard.candidates) == (None, ())
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([*H200.values(), "", "x"]) | st.text(max_size=8)))
@@ -230,5 +300,6 @@ def test_no_identity_raises_and_a_match_never_contradicts_itself(fields: dict[st
     if found.chip is not None:
         assert found.candidates == (found.chip,)
         assert fields["pci_device_id"] in {pci.device for pci in found.chip.pci}
+        assert found.exhaustive
     else:
         assert found.basis.startswith("undetermined: ")

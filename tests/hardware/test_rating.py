@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditor.hardware.catalogue import tpp
-from auditor.hardware.chips import BitLength, Confidence, Dies
+from auditor.hardware.chips import BitLength, Confidence, Dies, Provenance
+from auditor.hardware.spans import Span
 
 if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
@@ -32,6 +33,16 @@ PUBLISHED_TPP = [
     ("rtx-4090", 5285, "1", "winbuzzer.com; 5,286 in thetechnicalissue.com"),
     ("rtx-4090-d", 4707, "1", "tomshw.it"),
     ("rtx-4080", 3117, "3", "thetechnicalissue.com"),
+    ("rtx-4090", 5286, "2", "thetechnicalissue.com"),
+    # 12,032 is 752 x 16, of Huawei's clusters; an estimate of 800 is the highest claim (research note, Aug 2026).
+    ("ascend-910c", 12032, "768", "US policy papers, recalled"),
+]
+# What others say of a part without a number of its own.
+BETWEEN = [
+    ("ascend-910b", 5000, None, "over 5,000: FT and SemiAnalysis in whatpsu.com"),
+    ("mi325x", 20800, 21000, "below 21,000 in 91 FR 1684, and in the second band of section 232"),
+    ("h200-sxm", 14000, 17500, "the first band of section 232"),
+    ("l40", 1600, 4800, "named in NVIDIA's 8-K of 2023-10-17, not among those of 4,800 and more on 2023-10-24"),
 ]
 PUBLISHED_DENSITY = [
     ("h100-sxm5-80gb", "19.4", "0.06", "smbom.com"),
@@ -45,6 +56,13 @@ def test_every_published_tpp(shipped: Catalogue, chip_id: str, published: int, r
     rated = tpp(chip(shipped, chip_id)).tpp
     assert rated is not None
     assert abs(rated - published) <= Decimal(rounding), source
+
+
+@pytest.mark.parametrize(("chip_id", "low", "high", "source"), BETWEEN)
+def test_every_published_band(shipped: Catalogue, chip_id: str, low: int, high: int | None, source: str) -> None:
+    rated = tpp(chip(shipped, chip_id)).tpp
+    assert rated is not None
+    assert low < rated < (high or rated + 1), source
 
 
 @pytest.mark.parametrize(("chip_id", "published", "rounding", "source"), PUBLISHED_DENSITY)
@@ -69,8 +87,8 @@ def test_the_working_shows_type_rate_bits_and_area(shipped: Catalogue) -> None:
     rated = tpp(chip(shipped, "h200-sxm"))
     assert (rated.tpp, rated.dtype, rated.area_mm2) == (15832, "fp8", 814)
     assert rated.working == (
-        "TPP = 1979 dense tera-operations per second (fp8) x 8 bit = 15,832; "
-        "performance density = 15,832 / 814 mm2 = 19.450."
+        "TPP = 1979 dense tera-operations per second (fp8) x 8 bit = 15,832 [secondary: stas, note]; "
+        "performance density = 15,832 / 814 mm2 = 19.450 [secondary: klock_h100]."
     )
 
 
@@ -90,16 +108,13 @@ def test_without_a_peak_there_is_no_tpp(shipped: Catalogue) -> None:
 
 
 def test_doubts_travel_with_the_rating(shipped: Catalogue) -> None:
-    sure = replace(
-        chip(shipped, "h200-sxm"),
-        confidence=dict.fromkeys(("names", "peak", "die"), Confidence.DATASHEET),
-        doubts=(),
-    )
-    assert tpp(sure).doubts == ()
-    recalled = tpp(replace(sure, confidence={**sure.confidence, "peak": Confidence.RECALLED}))
+    sure = replace(chip(shipped, "h200-sxm"), doubts=())
+    assert tpp(sure).doubts == ()  # that a third party tells it stands beside the number
+    told = Provenance(confidence=Confidence.RECALLED, sources=(), read=None)
+    recalled = tpp(replace(sure, provenance={**sure.provenance, "dense_peak_tera": told}))
     assert recalled.doubts == ("The peak rate was not looked up.",)
     tf32 = tpp(chip(shipped, "trainium1"))
-    assert tf32.tpp == 6080
+    assert (tf32.tpp, tf32.tpp_span) == (6080, Span(Decimal(3040), Decimal(6080)))
     assert any("counted as 32" in doubt and "3,040" in doubt for doubt in tf32.doubts)
 
 
@@ -107,3 +122,17 @@ def test_a_rate_limited_part_is_rated_by_its_rates_and_not_by_its_clock(shipped:
     h20 = chip(shipped, "h20")
     assert h20.rate_limit == Decimal("0.25")
     assert tpp(h20).tpp == 2368
+
+
+def test_of_types_that_give_as_much_the_plain_one_is_named(shipped: Catalogue) -> None:
+    h20 = tpp(chip(shipped, "h20"))  # 74 x 32 = 148 x 16 = 296 x 8
+    assert h20.dtype != "tf32"
+    assert h20.doubts == chip(shipped, "h20").doubts
+
+
+def test_an_area_that_is_a_bound_bounds_the_density(shipped: Catalogue) -> None:
+    bounded = tpp(chip(shipped, "tpu-v4"))
+    assert bounded.performance_density is None
+    assert bounded.density_span is not None
+    assert (round(bounded.density_span.low, 3), bounded.density_span.high) == (Decimal("7.333"), None)
+    assert "at most 600 mm2 = at least 7.333" in bounded.working

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -10,25 +11,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.rules import pack
-from auditor.rules.verdict import Classification, classify_chip
+from auditor.rules import classification, pack
+from auditor.rules.classification import Answer, Circuit, answers, holder
 
 if TYPE_CHECKING:
     from auditor.rules.model import RuleSet
 
 TODAY = date(2026, 11, 22)
 SHIPPED = pack.load()
+# The H200 SXM, the H20 and the A800 SXM by their published figures.
+H200 = Circuit(
+    tpp=Decimal(15832),
+    performance_density=Decimal("19.45"),
+    io_gb_per_s=(Decimal(900), Decimal(1028)),
+    link_gb_per_s=Decimal(900),
+    memory_gb_per_s=Decimal(4800),
+    peak_tera=Decimal(1979),
+    data_centre=True,
+)
+H20 = replace(
+    H200,
+    tpp=Decimal(2368),
+    performance_density=Decimal("2.909"),
+    memory_gb_per_s=Decimal(4000),
+    peak_tera=Decimal(296),
+)
+A800 = replace(
+    H200,
+    tpp=Decimal(4992),
+    performance_density=Decimal("6.044"),
+    io_gb_per_s=(Decimal(400), Decimal(464)),
+    link_gb_per_s=Decimal(400),
+    memory_gb_per_s=Decimal(2039),
+)
 
 
-def classify(tpp: object, density: object, data_centre: bool | None = True) -> Classification:
-    exact = [Decimal(number) if isinstance(number, str) else number for number in (tpp, density)]
-    return classify_chip(
-        SHIPPED,
-        tpp=exact[0],  # type: ignore[arg-type]
-        performance_density=exact[1],  # type: ignore[arg-type]
+def exact(number: object) -> object:
+    return Decimal(number) if isinstance(number, str) else number
+
+
+def classify(tpp: object, density: object, data_centre: bool | None = True) -> Answer:
+    circuit = Circuit(
+        tpp=exact(tpp),  # type: ignore[arg-type]
+        performance_density=exact(density),  # type: ignore[arg-type]
         data_centre=data_centre,
-        as_of=TODAY,
     )
+    return classification.classify(SHIPPED, [circuit], as_of=TODAY)
+
+
+def by_rule(circuit: Circuit, as_of: date = TODAY) -> dict[str, str]:
+    return {answer.rule: answer.outcome for answer in answers(SHIPPED, [circuit], as_of=as_of)}
 
 
 # TPP, performance density, for data centres, ECCN, paragraph.
@@ -77,7 +109,7 @@ def test_each_side_of_every_edge(
 ) -> None:
     numbers = [tuple(map(Decimal, number)) if isinstance(number, tuple) else number for number in (tpp, density)]
     found = classify(*numbers, data_centre)
-    assert (found.eccn, found.paragraph) == (eccn, paragraph)
+    assert (found.outcome, found.paragraph) == (eccn, paragraph)
     assert found.reasons
     assert found.rule == "us_ear_3a090_2023_10"
 
@@ -85,7 +117,7 @@ def test_each_side_of_every_edge(
 def test_the_example_of_the_text() -> None:
     tera_ops_at_8_bit, tera_ops_at_16_bit = 600, 300
     assert tera_ops_at_8_bit * 8 == tera_ops_at_16_bit * 16 == 4800
-    assert classify("4800", None).eccn == "3A090.a"
+    assert classify("4800", None).outcome == "3A090.a"
 
 
 def test_an_open_class_says_what_is_possible_and_what_is_missing() -> None:
@@ -95,9 +127,9 @@ def test_an_open_class_says_what_is_possible_and_what_is_missing() -> None:
     narrower = classify("2000", (Decimal(2), Decimal(5)))
     assert narrower.possible == ("3A090.b", "none")
     either = classify((Decimal(4700), Decimal(4900)), "4")
-    assert (either.eccn, either.possible) == ("undetermined", ("3A090.a", "3A090.b"))
+    assert (either.outcome, either.possible) == ("undetermined", ("3A090.a", "3A090.b"))
     unless_note_2 = classify("4700", "9", None)
-    assert (unless_note_2.eccn, unless_note_2.possible) == ("undetermined", ("3A090.a", "none"))
+    assert (unless_note_2.outcome, unless_note_2.possible) == ("undetermined", ("3A090.a", "none"))
     assert "data centres" in unless_note_2.reasons[0]
 
 
@@ -105,12 +137,195 @@ def test_note_2_is_named_where_it_decides() -> None:
     assert "Note 2" in classify("4700", "9", False).reasons[0]
 
 
-def test_before_the_rule_the_class_is_undetermined(ruleset: RuleSet) -> None:
-    found = classify_chip(
-        ruleset, tpp=Decimal(9000), performance_density=None, data_centre=True, as_of=date(2023, 11, 16)
-    )
-    assert (found.eccn, found.rule) == ("undetermined", "")
-    assert "2023-11-16" in found.reasons[0]
+def test_before_any_rule_the_class_is_undetermined(ruleset: RuleSet) -> None:
+    found = classification.classify(ruleset, [H200], as_of=date(2022, 10, 20))
+    assert (found.outcome, found.rule) == ("undetermined", "")
+    assert "2022-10-20" in found.reasons[0]
+    assert holder(ruleset, [found], as_of=date(2022, 10, 20)) is None
+
+
+@pytest.mark.parametrize(
+    ("as_of", "rule", "a800"),
+    [
+        (date(2022, 10, 21), "us_ear_3a090_2022_10", "none"),
+        (date(2023, 11, 16), "us_ear_3a090_2022_10", "none"),
+        (date(2023, 11, 17), "us_ear_3a090_2023_10", "3A090.a"),
+        (TODAY, "us_ear_3a090_2023_10", "3A090.a"),
+    ],
+)
+def test_the_rule_of_the_day_decides(as_of: date, rule: str, a800: str) -> None:
+    """The A800 was cut to 400 GB/s to stay outside the first version, and fell under the second."""
+    assert classification.classify(SHIPPED, [H200], as_of=as_of).outcome == "3A090.a"
+    found = classification.classify(SHIPPED, [A800], as_of=as_of)
+    assert (found.rule, found.outcome) == (rule, a800)
+
+
+@pytest.mark.parametrize(
+    ("io", "tpp", "outcome"),
+    [
+        ("600", "4800", "3A090.a"),
+        ("599.99", "4800", "none"),
+        ("600", "4799.99", "none"),
+        ((Decimal(400), Decimal(464)), "4992", "none"),
+        ((Decimal(500), Decimal(628)), "4992", "undetermined"),
+        ((Decimal(600), None), "4992", "3A090.a"),
+        (None, "4992", "undetermined"),
+        (None, "4799", "none"),
+    ],
+)
+def test_each_side_of_the_lines_of_2022(io: object, tpp: str, outcome: str) -> None:
+    circuit = Circuit(tpp=Decimal(tpp), io_gb_per_s=exact(io), data_centre=True)  # type: ignore[arg-type]
+    assert classification.classify(SHIPPED, [circuit], as_of=date(2023, 1, 1)).outcome == outcome
+
+
+def test_every_rule_that_was_published_answers_and_no_other() -> None:
+    assert set(by_rule(H200, date(2022, 10, 20))) == {"us_ear_3a090_2022_10"}
+    assert "us_ear_h200_review_2026_01" not in by_rule(H200, date(2026, 1, 14))
+    assert by_rule(H200) == {
+        "us_ear_3a090_2022_10": "3A090.a",
+        "us_ear_3a991_p_2022": "none",
+        "us_ear_3a090_2023_10": "3A090.a",
+        "us_ear_3a090_destinations_2023": "licence for D:1 D:4 D:5",
+        "us_ear_nac_aca_2023": "none",
+        "us_ear_3a090c_hbm_2024_12": "none",
+        "us_ear_3a090a_worldwide_2025": "licence to every destination",
+        "us_bis_is_informed_h20_mi308_2025": "none",
+        "us_ear_h200_review_2026_01": "case-by-case review",
+        "us_s232_chips_2026_01": "covered",
+    }
+
+
+def test_standing_and_certainty_travel_with_each_answer() -> None:
+    found = {answer.rule: answer for answer in answers(SHIPPED, [H200], as_of=TODAY)}
+    first = found["us_ear_3a090_2022_10"]
+    assert (first.standing, first.enforced) == ("superseded", False)
+    worldwide = found["us_ear_3a090a_worldwide_2025"]
+    assert (worldwide.standing, worldwide.enforced) == ("codified_not_enforced", False)
+    assert found["us_ear_h200_review_2026_01"].certainty == "secondary"
+    assert found["us_ear_3a090_2023_10"].certainty == "primary"
+    assert "inferred" in first.reasons[-1]
+
+
+def test_the_h20_is_outside_by_its_figures_and_inside_by_letter() -> None:
+    found = by_rule(H20)
+    assert found["us_ear_3a090_2023_10"] == "none"
+    assert found["us_bis_is_informed_h20_mi308_2025"] == "licence by letter"
+    assert found["us_ear_3a991_p_2022"] == "3A991.p"
+    assert found["us_ear_h200_review_2026_01"] == "none"
+    assert "us_bis_is_informed_h20_mi308_2025" not in by_rule(H20, date(2025, 4, 8))
+
+
+@pytest.mark.parametrize(
+    ("tpp", "memory", "review", "duty"),
+    [
+        ("20999.99", "6499.99", "case-by-case review", "none"),
+        ("21000", "6499.99", "presumption of denial", "none"),
+        ("20999.99", "6500", "presumption of denial", "none"),
+        ("20919", "6000", "case-by-case review", "covered"),  # MI325X
+        ("15832", "4800", "case-by-case review", "covered"),  # H200
+        ("15832", "3350", "case-by-case review", "none"),  # H100 SXM
+        ("36000", "7700", "presumption of denial", "none"),  # B200
+        ("14000", "4800", "case-by-case review", "none"),
+        ("14000.01", "4800", "case-by-case review", "covered"),
+        ("17500", "4800", "case-by-case review", "none"),
+        ("15832", "4500", "case-by-case review", "none"),
+        ("15832", "5000", "case-by-case review", "none"),
+        ("20800", "6000", "case-by-case review", "none"),
+        ("21100", "6000", "presumption of denial", "none"),
+        ("20900", "5800", "case-by-case review", "none"),
+        ("20900", "6200", "case-by-case review", "none"),
+        ("15832", None, "undetermined", "undetermined"),
+        ("22000", None, "presumption of denial", "none"),
+    ],
+)
+def test_each_side_of_the_lines_of_2026(tpp: str, memory: str | None, review: str, duty: str) -> None:
+    found = by_rule(replace(H200, tpp=Decimal(tpp), memory_gb_per_s=Decimal(memory) if memory else None))
+    assert (found["us_ear_h200_review_2026_01"], found["us_s232_chips_2026_01"]) == (review, duty)
+
+
+@pytest.mark.parametrize(
+    ("tpp", "density", "data_centre", "eligible"),
+    [
+        ("15832", "19.45", True, "none"),
+        ("5285", "8.7", False, "eligible"),  # an RTX 4090
+        ("2640", "3.2", True, "eligible"),  # 3A090.b for data centres
+        ("1940", "6.6", True, "none"),  # 3A090.a.2
+        ("1000", "1", True, "none"),
+        ("5285", "8.7", None, "undetermined"),
+    ],
+)
+def test_the_exceptions_are_open_to_what_is_not_a_for_data_centres(
+    tpp: str, density: str, data_centre: bool | None, eligible: str
+) -> None:
+    circuit = replace(H200, tpp=Decimal(tpp), performance_density=Decimal(density), data_centre=data_centre)
+    assert by_rule(circuit)["us_ear_nac_aca_2023"] == eligible
+
+
+def test_stacks_by_themselves_are_asked_for_their_density() -> None:
+    rule = "us_ear_3a090c_hbm_2024_12"
+    stack = replace(H200, is_processor=False)
+    assert by_rule(stack)[rule] == "undetermined"
+    assert by_rule(replace(stack, memory_gb_per_s_per_mm2=Decimal("2.01")))[rule] == "3A090.c"
+    assert by_rule(replace(stack, memory_gb_per_s_per_mm2=Decimal(2)))[rule] == "none"
+    assert by_rule(replace(stack, is_processor=None))[rule] == "undetermined"
+
+
+@pytest.mark.parametrize(
+    ("peak", "io", "outcome"),
+    [("8", "0", "3A991.p"), ("7.99", "149.99", "none"), ("7.99", "150", "3A991.p"), ("7.99", None, "undetermined")],
+)
+def test_what_3a090_does_not_reach(peak: str, io: str | None, outcome: str) -> None:
+    small = Circuit(tpp=Decimal(100), peak_tera=Decimal(peak), io_gb_per_s=Decimal(io) if io else None)
+    assert by_rule(small)["us_ear_3a991_p_2022"] == outcome
+
+
+def test_one_of_several_circuits_is_decided_where_all_agree() -> None:
+    both = classification.classify(SHIPPED, [H200, A800], as_of=TODAY)
+    assert (both.outcome, both.paragraph) == ("3A090.a", "3A090.a.1 and 3A090.a.2")
+    either = classification.classify(SHIPPED, [H200, H20], as_of=TODAY)
+    assert (either.outcome, either.possible) == ("undetermined", ("3A090.a", "none"))
+    assert "one of several circuits" in either.reasons[0]
+    told = {answer.rule: answer for answer in answers(SHIPPED, [H200, H20], as_of=TODAY)}
+    assert told["us_ear_3a991_p_2022"].possible == ("none", "3A991.p")
+
+
+def test_what_turns_on_an_open_class_is_open_only_where_the_class_matters() -> None:
+    open_class = Circuit(tpp=Decimal(3152), memory_gb_per_s=Decimal(819), data_centre=True)
+    found = {answer.rule: answer for answer in answers(SHIPPED, [open_class], as_of=TODAY)}
+    assert found["us_ear_h200_review_2026_01"].possible == ("case-by-case review", "none")
+    assert "class of the circuit is open" in found["us_ear_h200_review_2026_01"].reasons[0]
+    assert found["us_s232_chips_2026_01"].outcome == "none"
+
+
+@pytest.mark.parametrize(
+    ("circuits", "outcome", "possible"),
+    [
+        ([H200], "4A090.a", ("4A090.a",)),
+        ([H20], "none", ("none",)),
+        ([H20, H200], "4A090.a", ("4A090.a",)),
+        (
+            [Circuit(tpp=Decimal(2640), performance_density=Decimal("3.2"), data_centre=True), H20],
+            "4A090.b",
+            ("4A090.b",),
+        ),
+        ([Circuit(), H20], "undetermined", ("4A090.a", "4A090.b", "none")),
+        ([Circuit(), H200], "4A090.a", ("4A090.a",)),
+    ],
+)
+def test_a_computer_is_what_its_highest_circuit_makes_it(
+    circuits: list[Circuit], outcome: str, possible: tuple[str, ...]
+) -> None:
+    """Two H20 come to more than 4,800 together; each is judged by itself."""
+    classes = [classification.classify(SHIPPED, [circuit], as_of=TODAY) for circuit in circuits]
+    found = holder(SHIPPED, classes, as_of=TODAY)
+    assert found is not None
+    assert (found.outcome, found.possible) == (outcome, possible)
+    assert any(".z" in reason for reason in found.reasons) == (outcome != "none")
+    assert holder(SHIPPED, classes, as_of=date(2023, 11, 16)) is None
+
+
+def test_nothing_is_held_by_nothing() -> None:
+    assert holder(SHIPPED, [], as_of=TODAY) is None
 
 
 quantities = st.decimals("0", "20000", places=2)
@@ -123,6 +338,6 @@ def test_an_answer_with_less_known_never_contradicts_the_full_one(
 ) -> None:
     full = classify(tpp, density, data_centre)
     partly = classify(*(None if place in hidden else value for place, value in enumerate((tpp, density, data_centre))))
-    assert full.eccn != "undetermined"
-    assert full.eccn in partly.possible
-    assert partly.eccn in (full.eccn, "undetermined")
+    assert full.outcome != "undetermined"
+    assert full.outcome in partly.possible
+    assert partly.outcome in (full.outcome, "undetermined")

@@ -1,0 +1,170 @@
+"""`auditor hardware`: the chip catalogue, one chip of it, and the class of a machine's devices."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from auditor import hardware, rules
+from auditor.cli.reading import day
+from auditor.errors import ExitCode, UsageError
+from auditor.hardware import chips, quantities, smi
+from auditor.hardware.fields import PCI
+from auditor.report import json_text, plain, terminal
+from auditor.report.catalogued import entry_plain, field_rows
+from auditor.report.devices import describe, group, machine_words, machines
+from auditor.report.judgement import Judgement, class_words, judge, span_words
+from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
+from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, clean, listing, status_words
+from auditor.rules.model import RuleSet
+
+SCHEMA = "auditor.hardware/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """What the answers are looked up in, and for which day."""
+
+    catalogue: chips.Catalogue
+    ruleset: RuleSet
+    as_of: date
+
+    def judge(self, chip: chips.Chip) -> Judgement:
+        """What the chip rules make of an entry."""
+        return judge([quantities.of_chip(chip)], ruleset=self.ruleset, as_of=self.as_of)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer from the catalogue and the rules as they stand on a day."""
+    as_of = day(options.as_of) or datetime.now(UTC).date()
+    books = _Books(catalogue=hardware.load(), ruleset=rules.load(), as_of=as_of)
+    answer = {"list": _list, "show": _show, "classify": _classify}[options.action]
+    blocks, document = answer(books, options)
+    if options.json:
+        _print_json(books, document)
+    else:
+        sys.stdout.write(plain.draw([*blocks, Paragraph(CHIPS_NOT_LEGAL_ADVICE, "quiet")]))
+    return int(ExitCode.PASS)
+
+
+_Answer = tuple[Iterable[Block], Mapping[str, Any]]
+
+
+def _list(books: _Books, options: argparse.Namespace) -> _Answer:
+    found = _of_vendor(books.catalogue, options.vendor)
+    judged = [(chip, books.judge(chip)) for chip in found]
+    rows = tuple(
+        (chip.id, chip.product, span_words(one.tpp), span_words(one.density), class_words(one)) for chip, one in judged
+    )
+    heading = Paragraph(f"{len(rows)} parts, law as of {books.as_of.isoformat()}.")
+    table = Table(("id", "product", "TPP", "density", "class, and what it rests on"), rows, frozenset({2, 3}), 4)
+    return [heading, table], {"chips": [entry_plain(chip, one) for chip, one in judged]}
+
+
+def _of_vendor(catalogue: chips.Catalogue, vendor: str | None) -> list[chips.Chip]:
+    if vendor is None:
+        return list(catalogue.chips)
+    names = {chip.vendor.lower(): chip.vendor for chip in catalogue.chips}
+    if vendor.lower() not in names:
+        raise UsageError(
+            f"hardware list: no vendor {vendor!r} is in the catalogue", remedy=f"Known are {', '.join(names.values())}."
+        )
+    return [chip for chip in catalogue.chips if chip.vendor.lower() == vendor.lower()]
+
+
+def _show(books: _Books, options: argparse.Namespace) -> _Answer:
+    chip = _chip(books.catalogue, options.id)
+    judged = books.judge(chip)
+    blocks: list[Block] = [
+        Heading(f"{chip.vendor} {chip.product} ({chip.id})"),
+        Table(("field", "value", "confidence", "read in", "on"), tuple(field_rows(chip)), flexible=1),
+        Pairs(tuple(terminal.judgement_rows(judged))),
+        *_rules(books, judged),
+        *_sources(books, [name for told in chip.provenance.values() for name in told.sources]),
+    ]
+    return blocks, {"chips": [entry_plain(chip, judged)]}
+
+
+def _chip(catalogue: chips.Catalogue, chip_id: str) -> chips.Chip:
+    known = {chip.id: chip for chip in catalogue.chips}
+    if chip_id not in known:
+        near = difflib.get_close_matches(chip_id, known, n=3)
+        remedy = f"Did you mean {listing(near)}?" if near else "`auditor hardware list` names them all."
+        raise UsageError(f"hardware show: no chip {chip_id!r} is in the catalogue", remedy=remedy)
+    return known[chip_id]
+
+
+def _rules(books: _Books, judged: Judgement) -> Iterator[Block]:
+    rows = []
+    for answer in judged.answers:
+        rule = books.ruleset.find(answer.rule)
+        rows.append((answer.title, f"{status_words(answer.standing)}; {answer.outcome}. {' '.join(answer.reasons)}"))
+        rows.append(
+            ("", f"{rule.citation}; the text is known as {answer.certainty}; {rule.status_on(books.as_of).note}")
+        )
+    yield Heading(f"Every chip rule published by {books.as_of.isoformat()}")
+    yield Table(("rule", "answer"), tuple(rows), flexible=1)
+
+
+def _classify(books: _Books, options: argparse.Namespace) -> _Answer:
+    devices = [
+        describe(0, identity, catalogue=books.catalogue, ruleset=books.ruleset, as_of=books.as_of)
+        for identity in _identities(options)
+    ]
+    together = machines(devices, {}, ruleset=books.ruleset, as_of=books.as_of)
+    document = {
+        "devices": [json_text.device_plain(device) for device in devices],
+        "machines": [json_text.machine_plain(machine) for machine in together],
+    }
+    blocks: list[Block] = [Paragraph(f"Law as of {books.as_of.isoformat()}.")]
+    for one in group(devices):
+        number = f"{one.number} x " if one.number > 1 else ""
+        head = ("device", f"{number}{one.example.name} ({one.example.kind})")
+        blocks.append(Pairs((head, *terminal.device_rows(one.example))))
+    blocks += [Pairs((("machine", machine_words(machine)),)) for machine in together]
+    blocks += _sources(books, [name for device in devices for name in device.judgement.sources])
+    return blocks, document
+
+
+def _identities(options: argparse.Namespace) -> Sequence[Mapping[str, str]]:
+    if options.nvidia_smi is not None:
+        return [device.to_mapping() for device in smi.read(Path(options.nvidia_smi))]
+    if options.device is not None:
+        return [_identity(options.device)]
+    return hardware.observe()
+
+
+def _identity(text: str) -> dict[str, str]:
+    """A device of which no more is known than its PCI ids: ``10de:2335`` or ``10de:2335/10de:18be``."""
+    device, slash, subsystem = text.lower().partition("/")
+    if not PCI.fullmatch(device) or (slash and not PCI.fullmatch(subsystem)):
+        raise UsageError(
+            f"hardware classify: --device: expected PCI ids such as 10de:2335 or 10de:2335/10de:18be, got {text!r}",
+            remedy="`lspci -nn` shows a device's ids, `lspci -nnv` its subsystem's too.",
+        )
+    identity = {"kind": "gpu", "name": f"PCI {text.lower()}", "pci_device_id": device}
+    return identity | ({"pci_subsystem_id": subsystem} if slash else {})
+
+
+def _sources(books: _Books, names: Iterable[str]) -> Iterator[Block]:
+    used = [books.catalogue.sources[name] for name in dict.fromkeys(names)]
+    if used:
+        yield Pairs(tuple((source.id, f"{source.title}, read {source.read.isoformat()}") for source in used))
+
+
+def _print_json(books: _Books, document: Mapping[str, Any]) -> None:
+    whole = {
+        "schema": SCHEMA,
+        "as_of": books.as_of.isoformat(),
+        **document,
+        "digests": {"rules": books.ruleset.digest, "catalogue": books.catalogue.digest},
+        "notice": CHIPS_NOT_LEGAL_ADVICE,
+    }
+    sys.stdout.write(clean(json.dumps(whole, ensure_ascii=True, allow_nan=False)) + "\n")

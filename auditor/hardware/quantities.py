@@ -1,0 +1,102 @@
+"""What the chip controls ask of a device, as far as it is known: of the part that it is, or of each that it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from auditor.hardware import derivation
+from auditor.hardware.chips import Confidence
+from auditor.hardware.rating import tpp
+from auditor.hardware.spans import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from auditor.hardware.chips import Catalogue, Chip
+    from auditor.hardware.matching import Match
+
+DERIVED = "derived"
+_FROM = {"tpp": "dense_peak_tera", "performance_density": "dies", "data_centre": "marketed_for_data_centre"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantities:
+    """The figures of one circuit; a span that is None is not known.
+
+    ``of``: a part's id, or "derived". ``confidence``: of the figures that TPP, density and market come from.
+    ``devices_per_circuit``: how many devices of a machine are one such circuit. ``sources``: those of the working.
+    """
+
+    of: str
+    tpp: Span | None = None
+    performance_density: Span | None = None
+    memory_gb_per_s: Span | None = None
+    io_gb_per_s: Span | None = None
+    link_gb_per_s: Span | None = None
+    peak_tera: Span | None = None
+    data_centre: bool | None = None
+    devices_per_circuit: int = 1
+    working: str
+    doubts: tuple[str, ...] = ()
+    confidence: Mapping[str, Confidence] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+
+def of(match: Match, identity: Mapping[str, str], catalogue: Catalogue) -> tuple[Quantities, ...]:
+    """The figures of the part, or of each part that it may be; else what can be derived; else nothing."""
+    if match.chip is not None:
+        return (of_chip(match.chip),)
+    if match.exhaustive and match.candidates:
+        return tuple(of_chip(chip) for chip in match.candidates)
+    derived = derivation.of_identity(identity, catalogue) if _whole_circuit(identity) else None
+    if derived is None:
+        return ()
+    return (
+        Quantities(
+            of=DERIVED,
+            tpp=derived.tpp,
+            working=derived.working,
+            confidence={"tpp": Confidence.COMPUTED},
+            sources=derived.sources,
+        ),
+    )
+
+
+def of_chip(chip: Chip) -> Quantities:
+    """The figures of a part, as catalogued."""
+    rating = tpp(chip)
+    told = {name: chip.provenance[fact] for name, fact in _FROM.items() if fact in chip.provenance}
+    return Quantities(
+        of=chip.id,
+        tpp=rating.tpp_span,
+        performance_density=rating.density_span,
+        memory_gb_per_s=_exactly(chip.memory_gb_per_s),
+        io_gb_per_s=_io(chip),
+        link_gb_per_s=_exactly(chip.link_gb_per_s),
+        peak_tera=_exactly(max(chip.dense_peak_tera.values(), default=None)),
+        data_centre=chip.marketed_for_data_centre,
+        devices_per_circuit=chip.devices_per_circuit,
+        working=rating.working,
+        doubts=rating.doubts,
+        confidence={name: one.confidence for name, one in told.items()},
+        sources=tuple(dict.fromkeys(source for one in told.values() for source in one.sources)),
+    )
+
+
+def _whole_circuit(identity: Mapping[str, str]) -> bool:
+    """Whether the device's figures are those of a whole circuit: a slice's or a virtual GPU's are not."""
+    return identity.get("virtualization_mode") != "vgpu" and "mig_uuid" not in identity
+
+
+def _exactly(number: Decimal | None) -> Span | None:
+    return None if number is None else Span.exactly(number)
+
+
+def _io(chip: Chip) -> Span | None:
+    """All inputs and outputs but the memory's: at least the link's rate, at most the host's link on top of it."""
+    if chip.link_gb_per_s is None:
+        return None
+    host = chip.host_gb_per_s
+    return Span(chip.link_gb_per_s, None if host is None else chip.link_gb_per_s + host)
