@@ -154,9 +154,7 @@ def _identity(text: str) -> dict[str, str]:
 
 
 def _sources(books: _Books, names: Iterable[str]) -> Iterator[Block]:
-    used = [books.catalogue.sources[name] for name in dict.fromkeys(names)]
-    if used:
-        yield Pairs(tuple((source.id, f"{source.title}, read {source.read.isoformat()}") for source in used))
+    return terminal.source_rows([books.catalogue.sources[name] for name in dict.fromkeys(names)])
 
 
 def _print_json(books: _Books, document: Mapping[str, Any]) -> None:
@@ -164,6 +162,7 @@ def _print_json(books: _Books, document: Mapping[str, Any]) -> None:
         "schema": SCHEMA,
         "as_of": books.as_of.isoformat(),
         **document,
+        "chip_sources": json_text.sources_plain(books.catalogue.sources.values()),
         "digests": {"rules": books.ruleset.digest, "catalogue": books.catalogue.digest},
         "notice": CHIPS_NOT_LEGAL_ADVICE,
     }

@@ -101,7 +101,7 @@ def _field(name: str, word: _Word | None, named: tuple[str, ...], sources: Mappi
             f"a source that tells of {name}, which is called {word.confidence}"
             f" (name one in `sources`, or beside the word as in {{word: {word.confidence}, sources: [...]}})"
         )
-    if word.confidence is Confidence.RECALLED:
+    if word.confidence is Confidence.RECALLED or (word.computed_from and word.sources is None):
         telling = ()
     return _provenance(word.confidence, telling, sources, word.computed_from)
 

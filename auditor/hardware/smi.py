@@ -97,6 +97,7 @@ class _Reader:
         self.parser.CharacterDataHandler = self._characters
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.EntityDeclHandler = self._entity
+        self.parser.SkippedEntityHandler = self._entity
         self.open: list[_Element] = []
         self.root: _Element | None = None
 

@@ -9,8 +9,10 @@ from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
+    from auditor.hardware.chips import Source
     from auditor.hardware.spans import Span
     from auditor.report.devices import Hardware, Machine
     from auditor.report.judgement import Judgement
@@ -43,6 +45,7 @@ def to_plain(view: View) -> dict[str, Any]:
         "second_opinion": _opinion(view.second_opinion),
         "hardware": [device_plain(device) for device in view.hardware],
         "machines": [machine_plain(machine) for machine in view.machines],
+        "chip_sources": sources_plain(view.chip_sources),
         "rules": [_rule(finding) for finding in view.rules],
         "notice": NOT_LEGAL_ADVICE,
     }
@@ -177,6 +180,11 @@ def machine_plain(machine: Machine) -> dict[str, Any]:
         "of_unknown_tpp": machine.unknown,
         "class": None if machine.holder is None else _answer(machine.holder),
     }
+
+
+def sources_plain(sources: Iterable[Source]) -> list[dict[str, str]]:
+    """Sources of chips' figures, by the names that the working gives them."""
+    return [{"id": source.id, "title": source.title, "read": source.read.isoformat()} for source in sources]
 
 
 def _span(span: Span | None) -> dict[str, str | None] | None:

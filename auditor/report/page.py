@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import charts, statements, svg, words
+from auditor.report import charts, devices, judgement, statements, svg, words
 from auditor.tally import Phase
 from auditor.units import share
 
@@ -38,6 +38,8 @@ def render(view: View) -> str:
             view=view,
             say=statements,
             words=words,
+            chips=devices,
+            judging=judgement,
             command=shlex.join(view.run.command),
             counters=", ".join(view.run.counters) or "none",
             breakdowns=_breakdowns(view),

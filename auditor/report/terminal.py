@@ -26,6 +26,7 @@ from auditor.units import scientific, share
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from auditor.hardware.chips import Source
     from auditor.report.devices import Hardware, HardwareGroup
     from auditor.report.judgement import Judgement
     from auditor.report.view import View
@@ -248,4 +249,11 @@ def _ledger(view: View) -> Iterator[Block]:
 def _sources(view: View) -> Iterator[Block]:
     yield Heading("Sources")
     yield Pairs(tuple((finding.id, finding.source) for finding in view.rules))
+    yield from source_rows(view.chip_sources)
     yield Pairs(tuple((f"{name} table", f"SHA-256 {digest}") for name, digest in view.digests.items()))
+
+
+def source_rows(sources: Sequence[Source]) -> Iterator[Block]:
+    """The sources of chips' figures by the names that the working gives them; nothing where there are none."""
+    if sources:
+        yield Pairs(tuple((source.id, f"{source.title}, read {source.read.isoformat()}") for source in sources))

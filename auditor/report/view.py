@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.hardware.catalogue import Catalogue
+    from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
     from auditor.report.devices import Hardware, HardwareGroup, Machine
@@ -93,6 +94,7 @@ class View:
     second_opinion: Opinion | None
     hardware: tuple[Hardware, ...]
     hardware_groups: tuple[HardwareGroup, ...]
+    chip_sources: tuple[Source, ...]  # of the figures that the class of a device rests on
     machines: tuple[Machine, ...]  # the nodes that have accelerators, and all of them together
     rules: tuple[Finding, ...]
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
@@ -132,6 +134,7 @@ def build(
         second_opinion=gather(reading.second_opinions),
         hardware=hardware,
         hardware_groups=devices.group(hardware),
+        chip_sources=tuple(catalogue.sources[name] for name in _chip_sources(hardware)),
         machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
         rules=rules,
         names=_names(rules),
@@ -192,10 +195,17 @@ def _hardware(reading: Reading, ruleset: RuleSet, catalogue: Catalogue, as_of: d
     )
 
 
+def _chip_sources(hardware: Sequence[Hardware]) -> list[str]:
+    return list(dict.fromkeys(name for device in hardware for name in device.judgement.sources))
+
+
 def _nodes(reading: Reading) -> dict[int, str]:
-    """The node on which each rank ran last."""
-    genesis = [segment.genesis for segment in reading.segments]
-    return {one.rank: one.host.get("hostname") or one.host.get("boot_id", "") for one in genesis}
+    """The node on which each rank ran last; another process speaks for a rank only where the rank has no segment."""
+    found: dict[int, str] = {}
+    for role in ("process", "rank"):
+        hosts = {one.genesis.rank: one.genesis.host for one in reading.segments if one.genesis.role == role}
+        found |= {rank: host.get("hostname") or host.get("boot_id", "") for rank, host in hosts.items()}
+    return found
 
 
 def _names(rules: Sequence[Finding]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from auditor.formulas.pricing import Pricer
 from auditor.formulas.registry import TABLE
@@ -19,6 +20,7 @@ from auditor.ledger.reading import Reading, Recount, read_ledger
 from auditor.ledger.segment import SegmentWriter
 from auditor.records import LEDGER_SCHEMA, Exit, Genesis, SecondOpinion
 from auditor.report import view as views
+from auditor.report.json_text import to_json
 from auditor.rules import pack
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
@@ -182,6 +184,19 @@ def schema(root: Path) -> dict[str, Any]:
     """The published schema of the JSON report."""
     loaded: dict[str, Any] = json.loads((root / "configs" / "schema" / "report.schema.json").read_text())
     return loaded
+
+
+@pytest.fixture
+def check(schema: dict[str, Any]) -> Callable[[View], Any]:
+    """The report's JSON, having checked it against the published schema."""
+    Draft202012Validator.check_schema(schema)
+
+    def checked(view: View) -> Any:
+        loaded = json.loads(to_json(view))
+        Draft202012Validator(schema).validate(loaded)
+        return loaded
+
+    return checked
 
 
 HOSTILE = "<script>alert('x')</script> \x1b[31mred\x1b]0;t\x07 [bold]b[/bold] \u202egnihtyna\u2028& {{ 7*7 }} \x00"

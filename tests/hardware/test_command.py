@@ -1,0 +1,172 @@
+"""`auditor hardware`: what it prints, its JSON, and what it says of a call that is off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from auditor.cli.main import main
+from auditor.hardware import catalogue
+from auditor.rules import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+L4 = HERE / "nvidia_smi_l4.xml"
+DAY = ("--as-of", "2026-11-22")
+
+
+@pytest.fixture(scope="module")
+def books() -> tuple[Any, Any]:
+    """Catalogue and rules, read once: each call would read them again."""
+    return catalogue.load(), pack.load()
+
+
+@pytest.fixture(autouse=True)
+def read_once(books: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditor.hardware.load", lambda: books[0])
+    monkeypatch.setattr("auditor.rules.load", lambda: books[1])
+
+
+@pytest.fixture
+def auditor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(["hardware", *words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def document(auditor: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
+    """The JSON of a call, checked against its published schema."""
+    schema = json.loads((ROOT / "configs" / "schema" / "hardware.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+
+    def read(*words: str) -> Any:
+        code, out, err = auditor(*words, "--json")
+        assert (code, err) == (0, "")
+        loaded = json.loads(out)
+        Draft202012Validator(schema).validate(loaded)
+        return loaded
+
+    return read
+
+
+def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
+    code, out, _ = auditor("list", *DAY)
+    assert (code, out.splitlines()[0]) == (0, "121 parts, law as of 2026-11-22.")
+    for words in ("h200-sxm", "15832", "mtt-s4000", "none, by TPP and market (recalled)"):
+        assert words in " ".join(out.split())
+    assert len(document("list", *DAY)["chips"]) == 121
+    intel = document("list", "--vendor", "intel", *DAY)
+    assert {chip["vendor"] for chip in intel["chips"]} == {"Intel"}
+
+
+def test_the_law_of_the_day_is_the_one_that_counts(document: Callable[..., Any]) -> None:
+    classes = {
+        day: {chip["id"]: chip["eccn"] for chip in document("list", "--as-of", day)["chips"]}
+        for day in ("2022-10-01", "2023-01-01", "2026-11-22")
+    }
+    assert set(classes["2022-10-01"].values()) == {"undetermined"}
+    assert (classes["2023-01-01"]["a800-sxm4-80gb"], classes["2026-11-22"]["a800-sxm4-80gb"]) == ("none", "3A090.a")
+    assert (classes["2023-01-01"]["a100-sxm4-80gb"], classes["2026-11-22"]["a100-sxm4-80gb"]) == ("3A090.a", "3A090.a")
+
+
+def test_one_part_with_the_source_of_each_field(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
+    code, out, _ = auditor("show", "h100-pcie-80gb", *DAY)
+    assert code == 0
+    for words in (
+        "1513 dense tera-operations per second (fp8) x 8 bit = 12,104",
+        "Every chip rule published by 2026-11-22",
+        "glennklockwood.com",
+        "not legal advice",
+    ):
+        assert words in " ".join(out.split())
+    (chip,) = document("show", "h100-pcie-80gb", *DAY)["chips"]
+    assert chip["fields"]["boost_mhz"] == {
+        "value": "1620",
+        "confidence": "computed",
+        "sources": [],
+        "computed_from": ["dense_peak_tera", "sm_count"],
+        "read": None,
+    }
+    assert chip["fields"]["dies"]["sources"] == ["klock_h100"]
+    assert chip["fields"]["dies"]["read"] == "2026-11-22"
+
+
+def test_every_part_can_be_shown(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
+    for chip in document("list", *DAY)["chips"]:
+        code, out, _ = auditor("show", chip["id"], *DAY)
+        assert code == 0
+        assert chip["product"] in out
+
+
+def test_a_machine_by_what_its_tool_wrote(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
+    code, out, _ = auditor("classify", "--nvidia-smi", str(L4), *DAY)
+    assert code == 0
+    for words in ("2 x NVIDIA L4 (gpu)", "3A090.a (3A090.a.2)", "242.5 dense", "TPP 3880 over 2 circuits; 4A090.a"):
+        assert words in out
+    read = document("classify", "--nvidia-smi", str(L4), *DAY)
+    assert [device["chip"] for device in read["devices"]] == ["l4", "l4"]
+    (machine,) = read["machines"]
+    assert (machine["circuits"], machine["tpp_range"]) == ("2", {"lowest": "3880", "highest": "3880"})
+
+
+def test_a_pci_id_by_itself_and_with_its_board(document: Callable[..., Any]) -> None:
+    (bare,) = document("classify", "--device", "10DE:2335", *DAY)["devices"]
+    assert (bare["chip"], bare["candidates"], bare["eccn"]) == (None, ["h200-sxm"], "3A090.a")
+    (board,) = document("classify", "--device", "10de:2335/10de:18be", *DAY)["devices"]
+    assert (board["chip"], board["eccn"]) == ("h200-sxm", "3A090.a")
+    (unheard,) = document("classify", "--device", "10de:fffe", *DAY)["devices"]
+    assert (unheard["eccn"], unheard["tpp_range"], unheard["chip_rules"]) == ("undetermined", None, [])
+    (named,) = document("classify", "--device", "10de:2328", *DAY)["devices"]
+    assert "H20B" in named["basis"]
+
+
+def test_this_machine_by_its_driver(fake: Callable[..., Any], document: Callable[..., Any]) -> None:
+    fake("h200", "rtx4090")
+    read = document("classify", *DAY)
+    assert [device["chip"] for device in read["devices"]] == ["h200-sxm", "rtx-4090"]
+    assert read["machines"][0]["tpp_range"]["lowest"] == "21116.8"
+    fake(init_error=9)
+    (processor,) = document("classify", *DAY)["devices"]
+    assert (processor["kind"], processor["eccn"]) == ("cpu", "undetermined")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("list", "--vendor", "Nobody"), ["no vendor 'Nobody'", "NVIDIA"]),
+        (("show", "h200sxm"), ["no chip 'h200sxm'", "Did you mean h200-sxm"]),
+        (("show", "%%%"), ["`auditor hardware list`"]),
+        (("classify", "--device", "2335"), ["expected PCI ids such as 10de:2335", "lspci"]),
+        (("classify", "--device", "10de:2335/18be"), ["expected PCI ids"]),
+        (("classify", "--device", "10de:2335", "--nvidia-smi", "x"), ["not allowed with"]),
+        (("classify", "--nvidia-smi", "none.xml"), ["none.xml: cannot be read", "nvidia-smi -q -x"]),
+        (("list", "--as-of", "lately"), ["expected a day such as"]),
+        ((), ["required: ACTION"]),
+        (("draw",), ["invalid choice"]),
+    ],
+)
+def test_a_call_that_is_off(auditor: Callable[..., Any], words: tuple[str, ...], said: list[str]) -> None:
+    code, out, err = auditor(*words)
+    assert (code, out) == (2, "")
+    for part in said:
+        assert part in err
+
+
+def test_the_two_schemas_say_the_same_of_devices() -> None:
+    report, hardware = (
+        json.loads((ROOT / "configs" / "schema" / f"{name}.schema.json").read_text())["$defs"]
+        for name in ("report", "hardware")
+    )
+    for name in ("device", "machine", "chip_answer", "chip_source", "range_or_null", "decimal_or_null"):
+        assert report[name] == hardware[name]

@@ -1,0 +1,166 @@
+"""Reading `nvidia-smi -q -x`: what is there, what is said not to be, and what such a file never holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.errors import AuditorError, DocumentError, ExitCode
+from auditor.hardware import smi
+from auditor.hardware.catalogue import match
+
+if TYPE_CHECKING:
+    from auditor.hardware.catalogue import Catalogue
+
+FILE = Path(__file__).parent / "nvidia_smi_l4.xml"
+L4 = FILE.read_bytes()
+# An H200 SXM: ids, board part, maximum clock and memory as its nvidia-smi printed them (public repository), in the
+# elements of the L4's file.
+H200 = (
+    L4.replace(b"NVIDIA L4", b"NVIDIA H200")
+    .replace(b"27B810DE", b"0x233510DE")
+    .replace(b"16CA10DE", b"0x18BE10DE")
+    .replace(b"900-2G193-0000-001", b"695-2G520-0280-000")
+    .replace(b"23034 MiB", b"143771 MiB")
+    .replace(b"2040 MHz", b"1980 MHz")
+)
+
+
+def test_two_real_boards(shipped: Catalogue) -> None:
+    devices = smi.read(FILE)
+    assert [device.given["uuid"][-4:] for device in devices] == ["5555", "0000"]
+    assert devices[0].given == {
+        "driver": "555.42.06",
+        "cuda_driver": "12.5",
+        "name": "NVIDIA L4",
+        "uuid": "GPU-11111111-2222-3333-4444-555555555555",
+        "serial": "1650000000001",
+        "board_part_number": "900-2G193-0000-001",
+        "pci_device_id": "10de:27b8",
+        "pci_subsystem_id": "10de:16ca",
+        "pci_bus_id": "00000000:01:00.0",
+        "vbios": "95.04.29.00.06",
+        "inforom": "G193.0200.00.01",
+        "architecture": "Ada Lovelace",
+        "max_sm_clock_mhz": "2040",
+        "max_memory_clock_mhz": "6251",
+        "memory_bytes": str(23034 * 2**20),
+        "virtualization_mode": "none",
+    }
+    assert devices[0].not_given == {"mig_mode": "nvidia-smi says 'N/A'"}
+    for device in devices:
+        found = match(device.to_mapping(), shipped)
+        assert found.chip is not None
+        assert found.chip.id == "l4"
+        assert "agreeing: memory, maximum clock, board part" in found.basis
+
+
+def test_an_h200_by_its_printed_values(shipped: Catalogue) -> None:
+    found = match(smi.parse(H200, "h200.xml")[0].to_mapping(), shipped)
+    assert found.chip is not None
+    assert found.chip.id == "h200-sxm"
+    assert "board part" in found.basis
+
+
+def test_a_partitioned_device_is_its_parent(shipped: Catalogue) -> None:
+    text = H200.replace(b"<current_mig>N/A", b"<current_mig>Enabled").replace(
+        b"None\n\t\t</mig_devices>", b"<mig_device><index>0</index></mig_device></mig_devices>"
+    )
+    device = smi.parse(text, "mig.xml")[0]
+    assert device.given["mig_mode"] == "enabled"
+    assert "the whole circuit is judged" in match(device.to_mapping(), shipped).basis
+
+
+def test_a_guest_sees_no_parent(shipped: Catalogue) -> None:
+    text = L4.replace(b"<virtualization_mode>None", b"<virtualization_mode>VGPU")
+    found = match(smi.parse(text, "guest.xml")[0].to_mapping(), shipped)
+    assert (found.chip, found.exhaustive) == (None, False)
+
+
+def test_what_the_tool_could_not_say_is_a_reason() -> None:
+    text = L4.replace(b"23034 MiB", b"ERR!").replace(b"<serial>1650000000001</serial>", b"")
+    device = smi.parse(text, "lost.xml")[0]
+    assert device.not_given["memory_bytes"] == "nvidia-smi says 'ERR!'"
+    assert device.not_given["serial"] == "the file has no serial"
+
+
+def test_warnings_around_the_document_are_passed_over() -> None:
+    text = b"WARNING: infoROM is corrupted at gpu 0000:01:00.0\n" + L4 + b"WARNING: infoROM is corrupted\n"
+    assert len(smi.parse(text, "warned.xml")) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"23034 MiB", b"lots", ["x.xml:45: gpu/fb_memory_usage/total", "a whole number of MiB", "'lots'"]),
+        (b"23034 MiB", b"23034 GiB", ["a whole number of MiB"]),
+        (b"27B810DE", b"27B8", ["x.xml:40: gpu/pci/pci_device_id", "eight hexadecimal digits"]),
+        (b"<current_mig>N/A", b"<current_mig>Perhaps", ["gpu/mig_mode/current_mig", "'Enabled' or 'Disabled'"]),
+        (b"<virtualization_mode>None", b"<virtualization_mode>Odd", ["one of None, Pass-Through, VGPU"]),
+        (b"<sm_clock>2040 MHz", b"<sm_clock>-1 MHz", ["gpu/max_clocks/sm_clock"]),
+        (b"</gpu>", b"", ["not XML: mismatched tag"]),
+        (b"nvidia_smi_log>", b"html>", ["expected the root element 'nvidia_smi_log', got 'html'"]),
+        (b"gpu id=", b"cpu id=", ["not XML: mismatched tag"]),
+        (b'"nvsmi_device_v12.dtd">', b'"nvsmi_device_v12.dtd" [<!ENTITY a "b">]>', ["without declarations of its own"]),
+        (b"<!DOCTYPE nvidia_smi_log SYSTEM", b"<!DOCTYPE html SYSTEM", ["a document type 'nvidia_smi_log'"]),
+        (b"NVIDIA L4", b"&ouml;", ["expected no entities"]),
+        (b"NVIDIA L4", b"<a>" * 40 + b"</a>" * 40, ["at most 32 elements inside one another"]),
+        (b"NVIDIA L4", b"\xff", ["not XML: "]),
+    ],
+)
+def test_what_does_not_fit_is_named(old: bytes, new: bytes, words: list[str]) -> None:
+    assert old in L4
+    with pytest.raises(DocumentError) as caught:
+        smi.parse(L4.replace(old, new), "x.xml")
+    for word in (*words, "x.xml"):
+        assert word in str(caught.value)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert "nvidia-smi -q -x" in caught.value.remedy
+
+
+def test_a_file_of_entities_that_multiply_is_refused() -> None:
+    laughs = b'<!DOCTYPE nvidia_smi_log [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    text = re.sub(rb"<!DOCTYPE[^>]*>", laughs, L4).replace(b"NVIDIA L4", b"&b;")
+    with pytest.raises(DocumentError, match="without declarations"):
+        smi.parse(text, "laughs.xml")
+
+
+def test_a_file_without_devices_or_without_anything() -> None:
+    nothing = re.sub(rb"<gpu .*</gpu>", b"", L4, flags=re.DOTALL)
+    with pytest.raises(DocumentError, match="at least one element 'gpu'"):
+        smi.parse(nothing, "none.xml")
+    for content in (b"", b"No devices were found\n", b"<"):
+        with pytest.raises(DocumentError, match=r"none.xml:1: not XML"):
+            smi.parse(content, "none.xml")
+
+
+def test_a_file_that_is_not_there_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DocumentError, match="cannot be read: No such file"):
+        smi.read(tmp_path / "none.xml")
+    with pytest.raises(DocumentError, match="cannot be read: Is a directory"):
+        smi.read(tmp_path)
+    monkeypatch.setattr(smi, "_LARGEST_BYTES", 100)
+    with pytest.raises(DocumentError, match="larger than 100 bytes"):
+        smi.read(FILE)
+
+
+def test_a_text_that_would_act_is_made_visible_and_short() -> None:
+    text = L4.replace(b"NVIDIA L4", b"\xe2\x80\xae" + b"x" * 500)
+    name = smi.parse(text, "x.xml")[0].given["name"]
+    assert name.startswith("?x")
+    assert len(name) == 200
+
+
+@given(place=st.integers(0, len(L4)), cut=st.integers(0, 40), insert=st.binary(max_size=20))
+def test_any_bytes_give_devices_or_one_of_our_errors(place: int, cut: int, insert: bytes) -> None:
+    try:
+        devices = smi.parse(L4[:place] + insert + L4[place + cut :], "any.xml")
+    except AuditorError:
+        return
+    for device in devices:
+        assert device.to_mapping()["kind"] == "gpu"

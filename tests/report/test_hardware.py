@@ -1,0 +1,160 @@
+"""The hardware of a report: class, what it rests on, the other rules, and what nodes come to."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from auditor.hardware import catalogue
+from auditor.hardware.spans import Span
+from auditor.report import devices, terminal
+from auditor.report.devices import Hardware, Machine, describe, machine_words, machines
+from auditor.report.judgement import class_words, other_rules
+from auditor.rules import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditor.report.view import View
+
+TODAY = date(2026, 11, 22)
+CATALOGUE = catalogue.load()
+LAW = pack.load()
+SHARED = {"kind": "gpu", "name": "A2 or A16", "pci_device_id": "10de:25b6"}
+UNKNOWN = {"kind": "gpu", "name": "unheard of", "pci_device_id": "10de:ffff"}
+ONE_DIE = {
+    "kind": "gpu",
+    "name": "AMD Instinct MI250X/MI250",
+    "pci_device_id": "1002:740c",
+    "compute_capability": "gfx90a",
+    "num_cores": "110",
+    "memory_bytes": str(64 * 2**30),
+}
+
+
+def device(identity: dict[str, str], rank: int = 0, as_of: date = TODAY, **more: str) -> Hardware:
+    return describe(rank, {**identity, **more}, catalogue=CATALOGUE, ruleset=LAW, as_of=as_of)
+
+
+def together(found: list[Hardware], nodes: dict[int, str] | None = None) -> tuple[Machine, ...]:
+    return machines(found, nodes or {}, ruleset=LAW, as_of=TODAY)
+
+
+def pci(device_id: str) -> Hardware:
+    return device({"kind": "gpu", "name": device_id, "pci_device_id": device_id})
+
+
+@pytest.mark.parametrize(
+    ("device_id", "words"),
+    [
+        ("10de:2335", "3A090.a (3A090.a.1 and 3A090.a.2), by TPP (secondary)"),
+        ("10de:2329", "none, by TPP and density (secondary)"),
+        ("10de:27b8", "3A090.a (3A090.a.2), by TPP and density and market (recalled)"),
+        ("10de:2685", "none, by TPP and market (recalled)"),  # RTX 4090 D: Note 2
+        ("1d0f:7164", "undetermined (3A090.a, 3A090.b, none)"),  # whether TF32 counts as 32 bits
+        ("10de:2bb9", "undetermined (3A090.a, 3A090.b, none)"),  # no rate is known
+    ],
+)
+def test_a_class_says_what_it_rests_on_and_how_sure_that_is(device_id: str, words: str) -> None:
+    assert class_words(pci(device_id).judgement) == words
+
+
+def test_the_class_is_that_of_the_day(h200: dict[str, str]) -> None:
+    early = device(h200, as_of=date(2023, 1, 1))
+    assert (early.eccn, early.judgement.klass.rule) == ("3A090.a", "us_ear_3a090_2022_10")
+    assert [answer.rule for answer in early.judgement.answers] == ["us_ear_3a090_2022_10", "us_ear_3a991_p_2022"]
+
+
+def test_an_ambiguity_gives_the_range_and_is_decided_where_all_agree() -> None:
+    either = device(SHARED)
+    assert (either.chip, either.candidates) == (None, ("a16", "a2"))
+    assert either.candidates_tpp == Span(Decimal("278.4"), Decimal(288))
+    assert either.judgement.tpp == Span(Decimal("278.4"), Decimal(288))
+    assert (either.tpp, either.eccn) == (None, "none")
+    assert [line.partition(":")[0] for line in either.judgement.working] == ["a16", "a2"]
+    rows = dict(terminal.device_rows(either))
+    assert rows["candidates"] == "a16, a2; TPP over them 278.4 to 288"
+
+
+def test_a_resemblance_decides_nothing(h200: dict[str, str]) -> None:
+    masked = device(
+        {name: text for name, text in h200.items() if not name.startswith("pci")},
+        name="NVIDIA L20X",
+        compute_capability="9.0",
+        num_cores="16896",
+        max_sm_clock_mhz="1980",
+        memory_bytes=str(143771 * 2**20),
+    )
+    assert "h200-sxm" in masked.candidates
+    assert masked.eccn == "undetermined"
+    assert masked.judgement.klass.possible == ("3A090.a", "3A090.b", "none")
+    assert "Derived, not catalogued" in masked.judgement.working[0]
+    assert masked.judgement.tpp is not None
+    assert masked.judgement.tpp.low < 4800 < (masked.judgement.tpp.high or 0)
+
+
+def test_the_other_rules_in_few_lines(h200: dict[str, str]) -> None:
+    lines = other_rules(device(h200).judgement)
+    assert lines[0] == "ECCN 3A090 of October 2022: 3A090.a (superseded)"
+    assert "Section 232 duty: covered (first band)" in lines
+    assert lines[-1].startswith("none under ECCN 3A991.p; ")
+    assert len(lines) == 6
+    assert other_rules(device(UNKNOWN).judgement) == ()
+
+
+def test_nodes_and_all_of_them(h200: dict[str, str]) -> None:
+    found = [device(h200, rank, uuid=f"GPU-{rank % 3}") for rank in range(6)]
+    nodes = {rank: "first" if rank < 3 else "second" for rank in range(6)}
+    first, second, both = together(found, nodes)
+    assert (first.name, second.name, both.name) == ("first", "second", "all 2 nodes")
+    assert (first.devices, first.tpp) == (3, Span(Decimal(47496), Decimal(47496)))
+    assert first.holder is not None
+    assert first.holder.outcome == "4A090.a"
+    # The same UUIDs on both: a device that moved, or was seen twice, is one.
+    assert both.tpp == first.tpp
+    assert machine_words(first) == "TPP 47496 over 3 circuits; 4A090.a"
+
+
+def test_a_device_that_two_ranks_see_is_one(h200: dict[str, str]) -> None:
+    (machine,) = together([device(h200, rank, uuid="GPU-1") for rank in range(4)], dict.fromkeys(range(4), "node"))
+    assert (machine.devices, machine.circuits, machine.tpp) == (1, 1, Span(Decimal(15832), Decimal(15832)))
+
+
+def test_two_devices_of_one_circuit_are_one(h200: dict[str, str]) -> None:
+    (machine,) = together([device(ONE_DIE, uuid=str(number)) for number in range(4)])
+    assert (machine.devices, machine.circuits, machine.tpp) == (4, 2, Span(Decimal(12256), Decimal(12256)))
+
+
+def test_what_is_unknown_leaves_the_sum_open(h200: dict[str, str]) -> None:
+    (machine,) = together([device(h200, uuid="1"), device(UNKNOWN, uuid="2")])
+    assert (machine.tpp, machine.unknown) == (Span(Decimal(15832), None), 1)
+    assert machine_words(machine) == "TPP at least 15832 over 2 circuits (1 of unknown TPP); 4A090.a"
+    (nothing,) = together([device(UNKNOWN)])
+    assert machine_words(nothing) == "1 circuit, TPP not known; undetermined (4A090.a, 4A090.b, none)"
+
+
+def test_a_machine_without_accelerators_is_none() -> None:
+    assert together([device({"kind": "cpu", "no_gpu": "none"})]) == ()
+
+
+def test_the_report_shows_it_in_every_form(
+    make_view: Callable[..., View], check: Callable[[View], Any], h200: dict[str, str]
+) -> None:
+    from auditor.report import html
+
+    view = make_view(law=LAW, ranks=2, written_ranks=2, devices=({**h200, "uuid": "1"}, SHARED, ONE_DIE, UNKNOWN))
+    text = terminal.render(view)
+    page = html.render(view)
+    document = check(view)
+    for words in ("H200 SXM by PCI id 10de:2335", "3A090.a.1 and 3A090.a.2", "4A090.a", "klock_h100", "278.4 to 288"):
+        assert words in text
+        assert words in page
+    assert document["hardware"][0]["rests_on"] == ["tpp"]
+    assert document["hardware"][1]["tpp_range"] == {"lowest": "278.4", "highest": "288"}
+    assert len(document["hardware"][0]["chip_rules"]) == 10
+    assert document["machines"][0]["class"]["outcome"] == "4A090.a"
+    assert {"stas", "klock_h100"} <= {source["id"] for source in document["chip_sources"]}
+    assert devices.group(view.hardware)[0].number == 1
