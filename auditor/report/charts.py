@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from auditor.report.course import Bin, Course
 
-_LINE = 15  # px between two lines of labels that must not touch
+_LINE = 18  # px between two lines of labels that must not touch
 _LETTER = 7.2  # px that a letter of a label takes at most
 
 
