@@ -19,7 +19,7 @@ from auditor.hardware import chips, quantities, smi
 from auditor.hardware.fields import PCI
 from auditor.report import json_text, plain, terminal
 from auditor.report.catalogued import entry_plain, field_rows
-from auditor.report.devices import describe, group, machine_words, machines
+from auditor.report.devices import describe_all, group, machine_words, machines
 from auditor.report.judgement import Judgement, class_words, judge, span_words
 from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
 from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, clean, listing, status_words
@@ -114,13 +114,12 @@ def _rules(books: _Books, judged: Judgement) -> Iterator[Block]:
 
 
 def _classify(books: _Books, options: argparse.Namespace) -> _Answer:
-    devices = [
-        describe(0, identity, catalogue=books.catalogue, ruleset=books.ruleset, as_of=books.as_of)
-        for identity in _identities(options)
-    ]
+    devices = describe_all(
+        {0: _identities(options)}, catalogue=books.catalogue, ruleset=books.ruleset, as_of=books.as_of
+    )
     together = machines(devices, {}, ruleset=books.ruleset, as_of=books.as_of)
     document = {
-        "devices": [json_text.device_plain(device) for device in devices],
+        **json_text.devices_plain(devices),
         "machines": [json_text.machine_plain(machine) for machine in together],
     }
     blocks: list[Block] = [Paragraph(f"Law as of {books.as_of.isoformat()}.")]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BYTES = 16 * 2**20
 _DEEPEST = 32
+_MOST_ELEMENTS = 200_000
 _LONGEST_TEXT = 200  # characters, as NVML's own answers are cut
 _ROOT = "nvidia_smi_log"
 _REMEDY = "Write the file with: nvidia-smi -q -x > machine.xml"
@@ -98,8 +99,10 @@ class _Reader:
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.EntityDeclHandler = self._entity
         self.parser.SkippedEntityHandler = self._entity
+        self.parser.buffer_text = True
         self.open: list[_Element] = []
         self.root: _Element | None = None
+        self.elements = 0
 
     def read(self, content: bytes) -> _Element:
         """The root of the document."""
@@ -116,6 +119,9 @@ class _Reader:
     def _start(self, name: str, _: dict[str, str]) -> None:
         if len(self.open) >= _DEEPEST:
             self._refuse(f"at most {_DEEPEST} elements inside one another")
+        self.elements += 1
+        if self.elements > _MOST_ELEMENTS:
+            self._refuse(f"at most {_MOST_ELEMENTS} elements")
         line = self.parser.CurrentLineNumber
         if not self.open:
             self.root = _Element(name, line)
@@ -131,7 +137,7 @@ class _Reader:
         self.open.pop()
 
     def _characters(self, text: str) -> None:
-        if self.open:
+        if self.open and len(self.open[-1].text) <= _LONGEST_TEXT:  # what follows could be megabytes
             self.open[-1].text += text
 
     def _doctype(self, name: str, _system: str | None, _public: str | None, internal: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from auditor.hardware.catalogue import Catalogue
     from auditor.rules.model import RuleSet
+
+
+# What tells one device from another like it, and says nothing of which part it is.
+_OF_ONE_DEVICE = frozenset({"uuid", "serial", "pci_bus_id", "energy_mj", "selected_by"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,21 @@ def describe(
     )
 
 
+def describe_all(
+    devices: Mapping[int, Iterable[Mapping[str, str]]], *, catalogue: Catalogue, ruleset: RuleSet, as_of: date
+) -> tuple[Hardware, ...]:
+    """The devices of each rank; those that say the same of themselves are judged once and share the judgement."""
+    known: dict[tuple[object, ...], Hardware] = {}
+    found = []
+    for rank, identities in sorted(devices.items()):
+        for identity in identities:
+            key = tuple(sorted(item for item in identity.items() if item[0] not in _OF_ONE_DEVICE))
+            if key not in known:
+                known[key] = describe(rank, identity, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
+            found.append(replace(known[key], rank=rank, identity=dict(sorted(identity.items()))))
+    return tuple(found)
+
+
 def group(devices: Iterable[Hardware]) -> tuple[HardwareGroup, ...]:
     """Like devices together, in the order of their first rank."""
     alike: dict[tuple[object, ...], list[Hardware]] = {}
@@ -142,7 +161,7 @@ def _machine(name: str, found: Sequence[Hardware], ruleset: RuleSet, as_of: date
         circuits=sum((1 / Decimal(one.devices_per_circuit) for one in judged), Decimal(0)),
         tpp=_total(known, complete=len(known) == len(judged)),
         unknown=len(judged) - len(known),
-        holder=holder(ruleset, [one.klass for one in judged], as_of=as_of),
+        holder=holder(ruleset, list({one.klass.possible: one.klass for one in judged}.values()), as_of=as_of),
     )
 
 

@@ -9,7 +9,7 @@ from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
     from auditor.hardware.chips import Source
@@ -31,6 +31,7 @@ def to_json(view: View) -> str:
 
 def to_plain(view: View) -> dict[str, Any]:
     """The report as lists and mappings, ready to be written."""
+    hardware = devices_plain(view.hardware)
     return {
         "schema": SCHEMA,
         "generated": view.generated,
@@ -43,7 +44,8 @@ def to_plain(view: View) -> dict[str, Any]:
             for gap in view.gaps
         ],
         "second_opinion": _opinion(view.second_opinion),
-        "hardware": [device_plain(device) for device in view.hardware],
+        "hardware": hardware["devices"],
+        "judgements": hardware["judgements"],
         "machines": [machine_plain(machine) for machine in view.machines],
         "chip_sources": sources_plain(view.chip_sources),
         "rules": [_rule(finding) for finding in view.rules],
@@ -120,8 +122,19 @@ def _wire_or_none(ops: int | None) -> str | None:
     return None if ops is None else wire(ops)
 
 
-def device_plain(device: Hardware) -> dict[str, Any]:
-    """A device, its class, and how that comes about."""
+def devices_plain(devices: Sequence[Hardware]) -> dict[str, Any]:
+    """Devices, each with the number of its judgement, and the judgements, which like devices share."""
+    numbers: dict[int, int] = {}
+    for device in devices:
+        numbers.setdefault(id(device.judgement), len(numbers))
+    judgements = {id(device.judgement): device.judgement for device in devices}
+    return {
+        "devices": [_device(device, numbers[id(device.judgement)]) for device in devices],
+        "judgements": [judgement_plain(judgements[name]) for name in numbers],
+    }
+
+
+def _device(device: Hardware, judgement: int) -> dict[str, Any]:
     return {
         "rank": device.rank,
         "kind": device.kind,
@@ -131,7 +144,10 @@ def device_plain(device: Hardware) -> dict[str, Any]:
         "candidates": list(device.candidates),
         "candidates_tpp": _span(device.candidates_tpp),
         "basis": device.basis,
-        **judgement_plain(device.judgement),
+        "tpp": _decimal(device.tpp),
+        "performance_density": _decimal(device.performance_density),
+        "eccn": device.eccn,
+        "judgement": judgement,
     }
 
 

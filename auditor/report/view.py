@@ -121,7 +121,7 @@ def build(
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
     rules = tuple(evaluate(ruleset, reading.operations, as_of=as_of, facts=facts, lower_bound=not complete))
-    hardware = _hardware(reading, ruleset, catalogue, as_of)
+    hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
     return View(
         generated=generated,
         as_of=as_of,
@@ -187,25 +187,24 @@ def _gaps(reading: Reading) -> tuple[Gap, ...]:
     )
 
 
-def _hardware(reading: Reading, ruleset: RuleSet, catalogue: Catalogue, as_of: date) -> tuple[Hardware, ...]:
-    return tuple(
-        devices.describe(rank, identity, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
-        for rank, identities in sorted(reading.devices.items())
-        for identity in identities
-    )
-
-
 def _chip_sources(hardware: Sequence[Hardware]) -> list[str]:
     return list(dict.fromkeys(name for device in hardware for name in device.judgement.sources))
 
 
 def _nodes(reading: Reading) -> dict[int, str]:
-    """The node on which each rank ran last; another process speaks for a rank only where the rank has no segment."""
-    found: dict[int, str] = {}
+    """The node on which each rank ran last; another process speaks for a rank only where the rank has no segment.
+
+    A node is what was booted once; containers on it have names of their own, so its first one stands for it.
+    """
+    hosts: dict[int, Mapping[str, str]] = {}
     for role in ("process", "rank"):
-        hosts = {one.genesis.rank: one.genesis.host for one in reading.segments if one.genesis.role == role}
-        found |= {rank: host.get("hostname") or host.get("boot_id", "") for rank, host in hosts.items()}
-    return found
+        hosts |= {one.genesis.rank: one.genesis.host for one in reading.segments if one.genesis.role == role}
+    names: dict[str, str] = {}
+    for _, host in sorted(hosts.items()):
+        name, boot = host.get("hostname", ""), host.get("boot_id", "")
+        taken = name in names.values()
+        names.setdefault(boot or name, f"{name} ({boot})" if taken else name)
+    return {rank: names[host.get("boot_id") or host.get("hostname", "")] for rank, host in hosts.items()}
 
 
 def _names(rules: Sequence[Finding]) -> dict[str, str]:

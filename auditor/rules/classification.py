@@ -132,9 +132,9 @@ def _walk(rule: Rule, values: Values, as_of: date) -> Answer:
     possible: list[str] = []
     names: set[str] = set(excluded.open)
     for outcome in dict.fromkeys(paragraph.outcome for paragraph in rule.paragraphs):
-        answers = {p.id: p.when.evaluate(values) for p in rule.paragraphs if p.outcome == outcome}
-        met = [name for name, answer in answers.items() if answer.value]
-        either = any_of(list(answers.values()))
+        each = {p.id: p.when.evaluate(values) for p in rule.paragraphs if p.outcome == outcome}
+        met = [name for name, result in each.items() if result.value]
+        either = any_of(list(each.values()))
         if met and not possible and excluded.value is False:
             words = [f"It meets {' and '.join(met)}."]
             return _made(rule, (outcome,), words, as_of, paragraph=" and ".join(met))

@@ -125,7 +125,7 @@ def test_a_pci_id_by_itself_and_with_its_board(document: Callable[..., Any]) -> 
     assert (bare["chip"], bare["candidates"], bare["eccn"]) == (None, ["h200-sxm"], "3A090.a")
     (board,) = document("classify", "--device", "10de:2335/10de:18be", *DAY)["devices"]
     assert (board["chip"], board["eccn"]) == ("h200-sxm", "3A090.a")
-    (unheard,) = document("classify", "--device", "10de:fffe", *DAY)["devices"]
+    unheard = document("classify", "--device", "10de:fffe", *DAY)["judgements"][0]
     assert (unheard["eccn"], unheard["tpp_range"], unheard["chip_rules"]) == ("undetermined", None, [])
     (named,) = document("classify", "--device", "10de:2328", *DAY)["devices"]
     assert "H20B" in named["basis"]
@@ -168,5 +168,5 @@ def test_the_two_schemas_say_the_same_of_devices() -> None:
         json.loads((ROOT / "configs" / "schema" / f"{name}.schema.json").read_text())["$defs"]
         for name in ("report", "hardware")
     )
-    for name in ("device", "machine", "chip_answer", "chip_source", "range_or_null", "decimal_or_null"):
+    for name in ("device", "judgement", "machine", "chip_answer", "chip_source", "range_or_null", "decimal_or_null"):
         assert report[name] == hardware[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,16 @@ def test_a_file_of_entities_that_multiply_is_refused() -> None:
     text = re.sub(rb"<!DOCTYPE[^>]*>", laughs, L4).replace(b"NVIDIA L4", b"&b;")
     with pytest.raises(DocumentError, match="without declarations"):
         smi.parse(text, "laughs.xml")
+
+
+def test_a_file_of_nothing_but_size_is_read_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    spaces = L4.replace(b"NVIDIA L4", b"\n" * 4_000_000)
+    started = time.monotonic()
+    assert len(smi.parse(spaces, "large.xml")) == 2
+    assert time.monotonic() - started < 20
+    monkeypatch.setattr(smi, "_MOST_ELEMENTS", 100)
+    with pytest.raises(DocumentError, match="at most 100 elements"):
+        smi.parse(L4.replace(b"NVIDIA L4", b"<a/>" * 200), "many.xml")
 
 
 def test_a_file_without_devices_or_without_anything() -> None:

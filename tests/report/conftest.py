@@ -81,6 +81,7 @@ class Writing:
     opinions: Sequence[SecondOpinion] = ()
     gaps: Sequence[tuple[str, str, bool]] = ()
     sealed: bool = True
+    hosts: Sequence[Mapping[str, str]] = ({"hostname": "test"},)  # of the ranks in turn
 
 
 def write(directory: Path, what: Writing) -> Path:
@@ -130,7 +131,7 @@ def _genesis(what: Writing, role: str, rank: int) -> Genesis:
         counter="dispatch" if role == "rank" else "",
         versions={"auditor": "0"},
         digests={"formulas": TABLE.digest},
-        host={"hostname": "test"},
+        host=what.hosts[rank % len(what.hosts)],
         devices=tuple(what.devices) if role == "rank" else (),
         settings={},
     )

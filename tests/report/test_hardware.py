@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def test_a_resemblance_decides_nothing(h200: dict[str, str]) -> None:
 def test_the_other_rules_in_few_lines(h200: dict[str, str]) -> None:
     lines = other_rules(device(h200).judgement)
     assert lines[0] == "ECCN 3A090 of October 2022: 3A090.a (superseded)"
-    assert "Section 232 duty: covered (first band)" in lines
+    assert "Section 232 duty: covered (note 39(b), first band)" in lines
     assert lines[-1].startswith("none under ECCN 3A991.p; ")
     assert len(lines) == 6
     assert other_rules(device(UNKNOWN).judgement) == ()
@@ -136,8 +137,34 @@ def test_what_is_unknown_leaves_the_sum_open(h200: dict[str, str]) -> None:
     assert machine_words(nothing) == "1 circuit, TPP not known; undetermined (4A090.a, 4A090.b, none)"
 
 
+def test_a_large_cluster_is_judged_in_seconds(h200: dict[str, str]) -> None:
+    ranks = {rank: [{**h200, "uuid": f"GPU-{rank}"}] for rank in range(20_000)}
+    started = time.monotonic()
+    found = devices.describe_all(ranks, catalogue=CATALOGUE, ruleset=LAW, as_of=TODAY)
+    *_, cluster = together(list(found), {rank: f"node {rank // 8}" for rank in ranks})
+    assert time.monotonic() - started < 30
+    assert (cluster.name, cluster.tpp) == ("all 2,500 nodes", Span(Decimal(15832 * 20_000), Decimal(15832 * 20_000)))
+
+
 def test_a_machine_without_accelerators_is_none() -> None:
     assert together([device({"kind": "cpu", "no_gpu": "none"})]) == ()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "names"),
+    [
+        (({"hostname": "a", "boot_id": "1"}, {"hostname": "b", "boot_id": "2"}), ["a", "b", "all 2 nodes"]),
+        (({"hostname": "a", "boot_id": "1"}, {"hostname": "b", "boot_id": "1"}), ["a"]),  # two containers of one node
+        (({"hostname": "a", "boot_id": "1"}, {"hostname": "a", "boot_id": "2"}), ["a", "a (2)", "all 2 nodes"]),
+        (({"hostname": "a"}, {"hostname": "b"}), ["a", "b", "all 2 nodes"]),
+        (({}, {}), [""]),
+    ],
+)
+def test_a_node_is_what_was_booted_once(
+    make_view: Callable[..., View], h200: dict[str, str], hosts: tuple[dict[str, str], ...], names: list[str]
+) -> None:
+    view = make_view(law=LAW, ranks=2, written_ranks=2, devices=(h200,), hosts=hosts)
+    assert [machine.name for machine in view.machines] == names
 
 
 def test_the_report_shows_it_in_every_form(
@@ -152,9 +179,11 @@ def test_the_report_shows_it_in_every_form(
     for words in ("H200 SXM by PCI id 10de:2335", "3A090.a.1 and 3A090.a.2", "4A090.a", "klock_h100", "278.4 to 288"):
         assert words in text
         assert words in page
-    assert document["hardware"][0]["rests_on"] == ["tpp"]
-    assert document["hardware"][1]["tpp_range"] == {"lowest": "278.4", "highest": "288"}
-    assert len(document["hardware"][0]["chip_rules"]) == 10
+    first, second = (document["judgements"][device["judgement"]] for device in document["hardware"][:2])
+    assert first["rests_on"] == ["tpp"]
+    assert second["tpp_range"] == {"lowest": "278.4", "highest": "288"}
+    assert len(first["chip_rules"]) == 10
+    assert [device["judgement"] for device in document["hardware"]] == [0, 1, 2, 3] * 2  # two ranks, four kinds
     assert document["machines"][0]["class"]["outcome"] == "4A090.a"
     assert {"stas", "klock_h100"} <= {source["id"] for source in document["chip_sources"]}
     assert devices.group(view.hardware)[0].number == 1

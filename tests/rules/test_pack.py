@@ -10,6 +10,7 @@ import pytest
 
 from auditor.errors import ExitCode, RuleError
 from auditor.operations import Family
+from auditor.resources import tree
 from auditor.rules import pack
 from auditor.rules.model import Cell, Certainty, Component, RuleKind
 from auditor.tally import Phase, Purpose
@@ -202,3 +203,22 @@ def test_where_a_rule_stands_on_a_day(
     status = ruleset.find(rule).status_on(date.fromisoformat(day))
     assert (str(status.standing), status.enforced) == (standing, enforced)
     assert status.note
+
+
+def test_a_chip_rule_is_given_what_its_kind_is_asked(tmp_path: Path) -> None:
+    """The class of a circuit is what a class rule finds out, and the one thing that a holder's rule is told."""
+    text = (tree("configs") / "rules" / "us_ear_chips.yaml").read_text(encoding="utf-8")
+    others = [path for path in pack.shipped() if path.name != "us_ear_chips.yaml"]
+    path = tmp_path / "chips.yaml"
+    for old, new, words in (
+        ('"tpp >= 4800"', "\"eccn == 'none'\"", "unknown name 'eccn'"),
+        ("\"eccn == '3A090.a'\"", '"tpp >= 4800"', "unknown name 'tpp'"),
+        ("outcome: 4A090.a", "eccn: 4A090.a", "the field 'outcome' is missing"),
+        ("kind: chip_holder", "kind: chip_holders", "did you mean 'chip_holder'"),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(RuleError, match=words):
+            pack.load([*others, path])
+    path.write_text(text, encoding="utf-8")
+    assert pack.load([*others, path]).find("us_ear_4a090_2023_10").kind is RuleKind.CHIP_HOLDER
