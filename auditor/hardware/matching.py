@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Drivers report less than the nominal gigabytes (of 2**30 bytes): error correction takes 1/16, firmware some.
 _LEAST_OF_NOMINAL = Decimal("0.92")
 _MOST_OF_NOMINAL = Decimal("1.03")
+_WHOLE = "SPX"
 _VIEWS_NEEDED = 2  # that must agree where the ids alone do not name one board
 
 
@@ -74,7 +75,7 @@ def _by_pci(identity: Mapping[str, str], catalogue: Catalogue, device: str) -> l
 
 
 def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[_Named]) -> Match:
-    fitting = [one for one in named if not contradictions(identity, one.chip, catalogue, virtual=one.pci.virtual)]
+    fitting = [one for one in named if not contradictions(identity, one.chip, catalogue, share=_share(identity, one))]
     complete = _complete(named, catalogue)
     exhaustive = complete and (named[0].listed or not identity.get("pci_subsystem_id"))
     chips = _unique([one.chip for one in fitting])
@@ -91,6 +92,11 @@ def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[_Name
         return _open(f"{missing}, and too little else is known of it", chips, exhaustive=exhaustive)
     basis = _basis(identity, chosen, agreeing, catalogue)
     return Match(chip=chosen.chip, candidates=(chosen.chip,), basis=basis, exhaustive=True)
+
+
+def _share(identity: Mapping[str, str], named: _Named) -> bool:
+    """Whether the device is a virtual function, or a partition of an AMD part that is not in its one whole mode."""
+    return named.pci.virtual or identity.get("compute_partition", _WHOLE) not in (_WHOLE, "N/A")
 
 
 def _complete(named: list[_Named], catalogue: Catalogue) -> bool:
@@ -112,8 +118,9 @@ def _basis(identity: Mapping[str, str], chosen: _Named, agreeing: list[str], cat
         parts.append(f"the name {name!r} is not one that the catalogue knows for it{_mask(name, catalogue)}")
     if identity.get("mig_mode") == "enabled" or "mig_uuid" in identity:
         parts.append("partitioned (MIG): the whole circuit is judged")
-    if chosen.pci.virtual:
-        parts.append("a virtual function: the whole circuit is judged")
+    if _share(identity, chosen):
+        what = "a virtual function" if chosen.pci.virtual else f"a partition ({identity['compute_partition']})"
+        parts.append(f"{what}: the whole circuit is judged")
     if chip.devices_per_circuit > 1:
         parts.append(f"one of the {chip.devices_per_circuit} devices of a circuit: the whole circuit is judged")
     return "; ".join(parts)
@@ -146,14 +153,12 @@ def _fitting_silicon(identity: Mapping[str, str], catalogue: Catalogue) -> list[
     ]
 
 
-def contradictions(
-    identity: Mapping[str, str], chip: Chip, catalogue: Catalogue, *, virtual: bool = False
-) -> list[str]:
+def contradictions(identity: Mapping[str, str], chip: Chip, catalogue: Catalogue, *, share: bool = False) -> list[str]:
     """What the device says that does not fit the part: figures, or a name that belongs to another part.
 
-    ``virtual``: a function of the device that may have a share of its memory and processors.
+    ``share``: the device may have a share of the part's memory and processors only.
     """
-    shared = ("memory", "cores") if virtual else ()
+    shared = ("memory", "memory bus", "cores") if share else ()
     differing = {view: pair for view, pair in _differing(identity, chip).items() if view not in shared}
     found = [f"{view} {said}, not {known}" for view, (said, known) in differing.items()]
     name = _plain_name(identity)

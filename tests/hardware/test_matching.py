@@ -283,6 +283,17 @@ def test_a_virtual_function_is_judged_as_the_whole(shipped: Catalogue) -> None:
     assert match({**guest, "pci_device_id": "1002:74a1"}, shipped).chip is None  # the circuit itself has 192 GB
 
 
+def test_a_partition_is_judged_as_the_whole(shipped: Catalogue) -> None:
+    """An MI300X in eight partitions shows eight devices of 38 compute units."""
+    part = {"kind": "gpu", "pci_device_id": "1002:74a1", "compute_capability": "gfx942", "num_cores": "38"}
+    assert match(part, shipped).chip is None
+    assert match({**part, "compute_partition": "SPX"}, shipped).chip is None
+    found = match({**part, "compute_partition": "CPX"}, shipped)
+    assert found.chip is not None
+    assert found.chip.id == "mi300x"
+    assert "a partition (CPX): the whole circuit is judged" in found.basis
+
+
 def test_a_virtual_gpus_type_names_candidates_and_no_more(shipped: Catalogue) -> None:
     for name in ("NVIDIA A100-4C", "GRID A100-40C"):
         guest = {"kind": "gpu", "virtualization_mode": "vgpu", "name": name, "pci_device_id": "10de:20f1"}
