@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 
     from auditor.hardware.chips import Catalogue, Chip, PciId
 
+# All that a match, and what is derived without one, turns on: devices that say the same here are alike.
+TELLING = (
+    "kind",
+    "no_gpu",
+    "name",
+    "pci_device_id",
+    "pci_subsystem_id",
+    "board_part_number",
+    "compute_capability",
+    "num_cores",
+    "memory_bytes",
+    "memory_bus_bits",
+    "max_sm_clock_mhz",
+    "virtualization_mode",
+    "compute_partition",
+    "mig_mode",
+    "mig_uuid",
+)
 # Drivers report less than the nominal gigabytes (of 2**30 bytes): error correction takes 1/16, firmware some.
 _LEAST_OF_NOMINAL = Decimal("0.92")
 _MOST_OF_NOMINAL = Decimal("1.03")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.hardware import quantities
 from auditor.hardware.catalogue import match
+from auditor.hardware.matching import TELLING
 from auditor.hardware.spans import Span, hull
 from auditor.report.judgement import Judgement, answer_words, judge, span_words
 from auditor.report.words import listing, plain_decimal
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
     from auditor.hardware.catalogue import Catalogue
     from auditor.rules.model import RuleSet
-
-
-# What tells one device from another like it, and says nothing of which part it is.
-_OF_ONE_DEVICE = frozenset({"uuid", "serial", "pci_bus_id", "energy_mj", "selected_by"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +105,11 @@ def describe_all(
     devices: Mapping[int, Iterable[Mapping[str, str]]], *, catalogue: Catalogue, ruleset: RuleSet, as_of: date
 ) -> tuple[Hardware, ...]:
     """The devices of each rank; those that say the same of themselves are judged once and share the judgement."""
-    known: dict[tuple[object, ...], Hardware] = {}
+    known: dict[tuple[str | None, ...], Hardware] = {}
     found = []
     for rank, identities in sorted(devices.items()):
         for identity in identities:
-            key = tuple(sorted(item for item in identity.items() if item[0] not in _OF_ONE_DEVICE))
+            key = tuple(identity.get(name) for name in TELLING)
             if key not in known:
                 known[key] = describe(rank, identity, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
             found.append(replace(known[key], rank=rank, identity=dict(sorted(identity.items()))))

@@ -13,6 +13,7 @@ from auditor.hardware import catalogue, nvml
 from auditor.hardware.catalogue import match
 from auditor.hardware.chips import PciId
 from auditor.hardware.identity import FIELDS, cpu
+from auditor.hardware.matching import TELLING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,6 +309,8 @@ def test_a_virtual_gpus_type_names_candidates_and_no_more(shipped: Catalogue) ->
 def test_no_identity_raises_and_a_match_never_contradicts_itself(fields: dict[str, str]) -> None:
     found = match({"kind": "gpu", **fields}, SHIPPED)
     assert found.basis
+    telling = {name: text for name, text in fields.items() if name in TELLING}
+    assert match({"kind": "gpu", **telling}, SHIPPED) == found
     if found.chip is not None:
         assert found.candidates == (found.chip,)
         assert fields["pci_device_id"] in {pci.device for pci in found.chip.pci}
