@@ -24,7 +24,7 @@ _MOST_DIGITS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
-    """``at_clock``: processors x clock x slope, without any allowance; ``tpp``: where a rated TPP may lie."""
+    """``at_clock``: processors x clock x slope x rate limit, no more; ``tpp``: where a rated TPP may lie."""
 
     at_clock: Decimal
     tpp: Span
@@ -43,23 +43,27 @@ def of_identity(identity: Mapping[str, str], catalogue: Catalogue) -> Derived | 
 
 
 def of_chip(chip: Chip, catalogue: Catalogue) -> Derived | None:
-    """The derived TPP of a part at its rated clock, to be held against its published one."""
+    """The derived TPP of a part at its rated clock, cut to its rate limit, to be held against its published one."""
     if chip.compute_capability is None or chip.sm_count is None or chip.boost_mhz is None:
         return None
-    return _derive(catalogue, chip.compute_capability, chip.sm_count, chip.boost_mhz)
+    limit = chip.rate_limit or Decimal(1)
+    return _derive(catalogue, chip.compute_capability, chip.sm_count, chip.boost_mhz, limit=limit)
 
 
-def _derive(catalogue: Catalogue, capability: str, processors: int, clock_mhz: int) -> Derived | None:
+def _derive(
+    catalogue: Catalogue, capability: str, processors: int, clock_mhz: int, *, limit: Decimal = Decimal(1)
+) -> Derived | None:
     slope, bounds = catalogue.slopes.get(capability), catalogue.bounds
     if slope is None or bounds is None:
         return None
-    at_clock = slope.tpp * processors * clock_mhz / _MHZ_PER_GHZ
+    at_clock = slope.tpp * processors * clock_mhz / _MHZ_PER_GHZ * limit
     span = Span(at_clock * bounds.lowest, at_clock * bounds.highest)
     told = ", ".join(slope.provenance.sources) or "no source"
+    cut = f" x {limit} of the rate" if limit != 1 else ""
     working = (
         f"Derived, not catalogued: {slope.tpp.normalize():f} per processor and gigahertz of compute capability"
         f" {capability} ({slope.work} multiply-adds per clock) [{slope.provenance.confidence}: {told}]"
-        f" x {processors} processors x {Decimal(clock_mhz) / _MHZ_PER_GHZ} GHz = {at_clock:,.0f};"
+        f" x {processors} processors x {Decimal(clock_mhz) / _MHZ_PER_GHZ} GHz{cut} = {at_clock:,.0f};"
         f" a rated TPP may lie between {span.low:,.0f} and {span.high:,.0f}. {bounds.why}"
     )
     return Derived(at_clock=at_clock, tpp=span, working=working, sources=slope.provenance.sources)

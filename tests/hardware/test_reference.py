@@ -82,6 +82,17 @@ def test_51_of_53_parts_are_derived_within_a_hundredth(shipped: Catalogue) -> No
     assert off["gb10"] == pytest.approx(Decimal("0.951"), abs=Decimal("0.001"))
 
 
+def test_a_cut_rate_is_an_override_that_fits(shipped: Catalogue) -> None:
+    """Processors and clock give 1.4 to 4 times what these parts are rated at; their limit brings it back."""
+    ratios = {}
+    for chip in shipped.chips:
+        derived, published = derivation.of_chip(chip, shipped), tpp(chip).tpp
+        if chip.rate_limit is not None and derived is not None and published is not None:
+            ratios[chip.id] = derived.at_clock / published
+    assert ratios.keys() == {"a10g", "l40", "l20", "h20", "h20-3e", "rtx-5090-d", "rtx-5090-d-v2"}
+    assert all(abs(ratio - 1) < Decimal("0.015") for ratio in ratios.values()), ratios
+
+
 def test_every_catalogued_part_lies_in_its_derived_range(shipped: Catalogue) -> None:
     """By what a driver would say of it: the highest clock, and nothing of a rate that is cut."""
     held = 0

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.rules import classification, pack
@@ -341,3 +341,36 @@ def test_an_answer_with_less_known_never_contradicts_the_full_one(
     assert full.outcome != "undetermined"
     assert full.outcome in partly.possible
     assert partly.outcome in (full.outcome, "undetermined")
+
+
+FIGURES = ("tpp", "performance_density", "io_gb_per_s", "link_gb_per_s", "memory_gb_per_s", "peak_tera", "data_centre")
+spread = st.decimals("0", "24000", places=0)
+circuits = st.builds(
+    Circuit,
+    tpp=spread,
+    performance_density=densities,
+    io_gb_per_s=st.decimals("0", "1000", places=0),
+    link_gb_per_s=st.decimals("0", "1000", places=0),
+    memory_gb_per_s=st.decimals("0", "8000", places=0),
+    peak_tera=st.decimals("0", "20", places=0),
+    data_centre=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(circuit=circuits, other=circuits, hidden=st.sets(st.sampled_from(FIGURES)))
+def test_no_rule_contradicts_itself_when_less_is_known(circuit: Circuit, other: Circuit, hidden: set[str]) -> None:
+    full = by_rule(circuit)
+    partly = replace(circuit, **dict.fromkeys(hidden, None))
+    wider = replace(
+        circuit,
+        **{
+            name: tuple(sorted((getattr(circuit, name), getattr(other, name))))
+            for name in FIGURES
+            if name != "data_centre"
+        },
+    )
+    for less in ([partly], [wider], [circuit, other]):
+        for answer in answers(SHIPPED, less, as_of=TODAY):
+            assert full[answer.rule] in answer.possible
+            assert answer.outcome in (full[answer.rule], "undetermined")
