@@ -34,9 +34,8 @@ FIELDS = (
     "vbios",
     "inforom",
     "architecture",
-    "compute_capability",
-    "num_cores",  # as NVML counts them
-    "compute_units",  # AMD
+    "compute_capability",  # "9.0", or AMD's target: "gfx942"
+    "num_cores",  # as its library counts them: CUDA cores, or AMD's compute units
     "max_sm_clock_mhz",
     "default_clock_mhz",  # the application clock that the maker set
     "max_customer_boost_mhz",

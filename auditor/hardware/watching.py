@@ -52,16 +52,22 @@ class Observer:
         self._closed = False
 
     def take(self, look: Look, elapsed_us: int) -> list[Told]:
-        """What this look adds to those before it."""
+        """What this look adds to those before it, each with the time."""
+        return [
+            one if one.event == "gap" else one._replace(values={"elapsed_us": str(elapsed_us), **one.values})
+            for one in self._take(look)
+        ]
+
+    def _take(self, look: Look) -> Iterator[Told]:
+        yield from self._errors(look)
         if look.closed:
-            told = [] if self._closed else [_gap("", f"the devices cannot be looked at: {look.closed}")]
-            self._closed = True
-            return [*self._errors(look), *told]
-        self._closed = False
-        told = [*self._errors(look), *self._presence(look)]
-        for sample in look.samples:
-            told += self._of(sample, elapsed_us)
-        return told
+            if not self._closed:
+                yield _gap("", f"the devices cannot be looked at: {look.closed}")
+        else:
+            yield from self._presence(look)
+            for sample in look.samples:
+                yield from self._of(sample)
+        self._closed = bool(look.closed)
 
     def _errors(self, look: Look) -> Iterator[Told]:
         for uuid, xid in look.errors:
@@ -84,7 +90,7 @@ class Observer:
                 numbers = {"number": str(look.present.index(uuid)), "was": str(before.index(uuid))}
                 yield Told("changed", uuid, numbers)
 
-    def _of(self, sample: Sample, elapsed_us: int) -> Iterator[Told]:
+    def _of(self, sample: Sample) -> Iterator[Told]:
         course = self._courses.setdefault(sample.uuid, _Course())
         if sample.lost:
             if not course.lost:
@@ -98,7 +104,7 @@ class Observer:
         yield from _changes(course, sample)
         yield from _missed(course, sample)
         _add(course, sample)
-        yield Told("observed", sample.uuid, {"elapsed_us": str(elapsed_us), **_totals(course, sample)})
+        yield Told("observed", sample.uuid, _totals(course, sample))
 
 
 def _add(course: _Course, sample: Sample) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import charts, devices, judgement, statements, svg, words
+from auditor.report import charts, devices, judgement, observation_page, observation_words, statements, svg, words
 from auditor.tally import Phase
 from auditor.units import share
 
@@ -40,6 +40,8 @@ def render(view: View) -> str:
             words=words,
             chips=devices,
             judging=judgement,
+            watched=observation_words,
+            watched_rows=observation_page,
             command=shlex.join(view.run.command),
             counters=", ".join(view.run.counters) or "none",
             breakdowns=_breakdowns(view),

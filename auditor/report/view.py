@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.report import devices
+from auditor.report import devices, observations
 from auditor.report.course import Course, course
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
     from auditor.report.devices import Hardware, HardwareGroup, Machine
+    from auditor.report.observations import Process
     from auditor.rules.model import RuleSet
 
 # Verdicts under which the record says all that was counted.
@@ -96,6 +97,7 @@ class View:
     hardware_groups: tuple[HardwareGroup, ...]
     chip_sources: tuple[Source, ...]  # of the figures that the class of a device rests on
     machines: tuple[Machine, ...]  # the nodes that have accelerators, and all of them together
+    observed: tuple[Process, ...]  # processes with GPUs, and what these did
     rules: tuple[Finding, ...]
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
@@ -136,6 +138,7 @@ def build(
         hardware_groups=devices.group(hardware),
         chip_sources=tuple(catalogue.sources[name] for name in _chip_sources(hardware)),
         machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
+        observed=observations.observe(reading, catalogue),
         rules=rules,
         names=_names(rules),
         histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},

@@ -53,7 +53,10 @@ def events(told: list[Any]) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def changes(told: list[Any]) -> list[tuple[str, str, dict[str, str]]]:
-    return [one for one in events(told) if one[0] != "observed"]
+    """All but the totals, without the time."""
+    for _, _, values in (found := [one for one in events(told) if one[0] != "observed"]):
+        values.pop("elapsed_us", None)
+    return found
 
 
 def observed(told: list[Any]) -> dict[str, str]:

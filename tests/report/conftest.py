@@ -80,6 +80,8 @@ class Writing:
     devices: Sequence[Mapping[str, str]] = (CPU,)
     opinions: Sequence[SecondOpinion] = ()
     gaps: Sequence[tuple[str, str, bool]] = ()
+    seen: Sequence[tuple[str, str, Mapping[str, str]]] = ()  # event, device, values
+    interval_us: int = 1000
     sealed: bool = True
     hosts: Sequence[Mapping[str, str]] = ({"hostname": "test"},)  # of the ranks in turn
 
@@ -102,9 +104,11 @@ def _write_rank(book: SegmentBook, what: Writing) -> None:
         operations = pricer.price(tally)
         total = sum((operations for _ in range(times - 1)), start=operations)
         book.record_interval(
-            first_step=step, steps=steps, elapsed_us=number * 1000, parts=[(tally, times)], operations=total
+            first_step=step, steps=steps, elapsed_us=number * what.interval_us, parts=[(tally, times)], operations=total
         )
         step += steps
+    for event, device, values in what.seen:
+        book.hardware(event, device, values)
     for opinion in what.opinions:
         book.append(opinion)
     for cause, message, lower_bound in what.gaps:

@@ -1,0 +1,195 @@
+"""Three views of one device and one verdict: what it says of itself, what its part is known to be, what it did.
+
+The first is words of a library that whoever owns the machine can replace; the second follows from the first; only
+the third is the silicon's. A measurement that is higher than the part can be contradicts the words. One that is
+lower does not: a device may be slowed, shared or badly measured, so that is told beside the verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from auditor.hardware.bound import boost_of
+from auditor.hardware.identity import NVML
+from auditor.hardware.matching import contradictions, match
+from auditor.hardware.rating import tpp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from auditor.hardware.chips import Catalogue, Chip
+    from auditor.hardware.measured import Measurement
+
+# A slower memory clock or error correction costs a few percent; more than the bus gives cannot be measured.
+_BANDWIDTH_TOLERANCE = Decimal("1.05")
+# The size of a cache is where its latency or its bandwidth bends, which is not sharp.
+_CACHE_TOLERANCE = Decimal("1.5")
+_LOW = Decimal("0.6")  # of the rated rate; below this it is told
+
+
+class Verdict(StrEnum):
+    """What the three views come to."""
+
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """The verdict on a device; ``against``: each contradiction, with the figures; ``remarks``: what proves nothing."""
+
+    verdict: Verdict
+    chip: Chip | None
+    declared: Mapping[str, str]
+    catalogued: Mapping[str, str]
+    measured: Mapping[str, str]
+    against: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def compare(
+    identity: Mapping[str, str],
+    catalogue: Catalogue,
+    measured: Measurement | None,
+    cuda: Mapping[str, str] | None = None,
+) -> Views:
+    """The views of a device held against each other.
+
+    identity: as written down. cuda: what CUDA said of it, another library than the identity's, where it was asked.
+    """
+    found = match(identity, catalogue)
+    against = [*_identity_against(identity, catalogue, found.chip), *_libraries(identity, cuda or {})]
+    remarks: list[str] = []
+    if measured is not None:
+        against += _measured_against(identity, found.chip, measured, cuda or {})
+        remarks += _low(found.chip, measured)
+        remarks += tpp(found.chip).doubts if found.chip and against else ()
+        remarks += [f"{name} was not measured: {why}" for name, why in sorted(measured.not_measured.items())]
+    if found.chip is None:
+        remarks.append(found.basis)
+    if against:
+        verdict = Verdict.INCONSISTENT
+    else:
+        verdict = Verdict.CONSISTENT if measured and measured.rates_tera and found.chip else Verdict.NOT_MEASURED
+    return Views(
+        verdict=verdict,
+        chip=found.chip,
+        declared=_declared(identity, cuda or {}),
+        catalogued=_catalogued(found.chip),
+        measured=_measured(measured),
+        against=tuple(against),
+        remarks=tuple(remarks),
+    )
+
+
+def bandwidth_gb_per_s(identity: Mapping[str, str]) -> Decimal | None:
+    """The most that the memory can move by its bus and its clock, two transfers a cycle; in 10**9 bytes."""
+    bits, clock = (identity.get(name, "") for name in ("memory_bus_bits", "max_memory_clock_mhz"))
+    if not (bits.isdigit() and clock.isdigit()):
+        return None
+    return Decimal(bits) * Decimal(clock) * 2 / 8 / 1000
+
+
+def _declared(identity: Mapping[str, str], cuda: Mapping[str, str]) -> dict[str, str]:
+    names = ("name", "pci_device_id", "compute_capability", "num_cores", "memory_bytes", "max_sm_clock_mhz")
+    bandwidth = bandwidth_gb_per_s(identity)
+    return {
+        **{name: identity[name] for name in names if name in identity},
+        **({} if bandwidth is None else {"dram_gb_per_s": f"{bandwidth:.0f}"}),
+        **{f"cuda.{name}": text for name, text in cuda.items() if name in ("name", "sm_count", "l2_bytes")},
+    }
+
+
+def _catalogued(chip: Chip | None) -> dict[str, str]:
+    if chip is None:
+        return {}
+    figures = {"sm_count": chip.sm_count, "num_cores": chip.num_cores, "dram_gb_per_s": chip.memory_gb_per_s}
+    return {
+        "product": chip.product,
+        **{name: str(figure) for name, figure in figures.items() if figure is not None},
+        **{f"rate_tera.{name}": str(rate) for name, rate in chip.dense_peak_tera.items()},
+    }
+
+
+def _measured(measured: Measurement | None) -> dict[str, str]:
+    if measured is None:
+        return {}
+    return {
+        name: text
+        for name, text in measured.to_mapping().items()
+        if name != "uuid" and not name.startswith("not_measured.")
+    }
+
+
+def _identity_against(identity: Mapping[str, str], catalogue: Catalogue, chip: Chip | None) -> Iterator[str]:
+    """Where every part with the device's PCI id is contradicted by something else that the device says."""
+    device = identity.get("pci_device_id")
+    named = [other for other in catalogue.chips if device in {pci.device for pci in other.pci}]
+    if chip is not None or not named:
+        return
+    against = {other.product: contradictions(identity, other, catalogue) for other in named}
+    product = min(against, key=lambda name: len(against[name]))
+    for one in against[product]:
+        yield f"declared and catalogued: the PCI id {device} is the {product}'s, but it says {one}"
+
+
+def _libraries(identity: Mapping[str, str], cuda: Mapping[str, str]) -> Iterator[str]:
+    """Where CUDA and the identity's library, asked of the same device, say two things."""
+    if identity.get("door") != NVML:
+        return
+    for name in ("compute_capability", "name"):
+        one, other = identity.get(name), cuda.get(name)
+        if one and other and one != other and not other.startswith(f"{one} MIG"):
+            yield f"declared twice: {name.replace('_', ' ')} {one} by NVML, {other} by CUDA"
+
+
+def _measured_against(
+    identity: Mapping[str, str], chip: Chip | None, measured: Measurement, cuda: Mapping[str, str]
+) -> Iterator[str]:
+    yield from _rates(chip, measured)
+    yield from _bandwidth(identity, chip, measured)
+    known = chip.sm_count if chip else None
+    if known and measured.sm_count and measured.sm_count > known:
+        yield f"measured: {measured.sm_count} multiprocessors at work, the part has {known}"
+    declared = cuda.get("l2_bytes", "")
+    if measured.l2_bytes and declared.isdigit() and measured.l2_bytes > int(declared) * _CACHE_TOLERANCE:
+        yield f"measured: an L2 cache of {measured.l2_bytes:,} bytes, CUDA says {int(declared):,}"
+
+
+def _rates(chip: Chip | None, measured: Measurement) -> Iterator[str]:
+    if chip is None:
+        return
+    allowed = boost_of(chip)
+    for name, rate in sorted(measured.rates_tera.items()):
+        rated = chip.dense_peak_tera.get(name)
+        if rated and rate > rated * allowed:
+            yield (
+                f"measured: it says {chip.product} ({rated} tera-operations per second {name}), it did {rate:.0f}, "
+                f"{rate / rated:.2f} times as many; boost explains {allowed:.2f} times"
+            )
+
+
+def _bandwidth(identity: Mapping[str, str], chip: Chip | None, measured: Measurement) -> Iterator[str]:
+    found = measured.dram_gb_per_s
+    if found is None:
+        return
+    for view, most in (
+        ("the part", chip.memory_gb_per_s if chip else None),
+        ("its own bus and clock", bandwidth_gb_per_s(identity)),
+    ):
+        if most and found > most * _BANDWIDTH_TOLERANCE:
+            yield f"measured: {found:.0f} GB/s of memory, {view} gives {most:.0f} at most"
+
+
+def _low(chip: Chip | None, measured: Measurement) -> Iterator[str]:
+    for name, rate in sorted(measured.rates_tera.items()):
+        rated = chip.dense_peak_tera.get(name) if chip else None
+        if rated and rate < rated * _LOW:
+            yield (
+                f"measured only {rate:.0f} of {rated} tera-operations per second {name} ({rate / rated:.0%}): slowed, "
+                "shared, or a lesser part"
+            )

@@ -1,0 +1,193 @@
+"""What was seen of devices during the run, held against what was counted on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from auditor.errors import HardwareError
+from auditor.hardware.bound import Bound, ceiling, judge, together
+from auditor.hardware.identity import GPU
+from auditor.hardware.measured import Measurement
+from auditor.hardware.tensor_activity import Reconciliation, reconcile
+from auditor.hardware.views import Views, compare
+from auditor.operations import Operations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from auditor.hardware.catalogue import Catalogue
+    from auditor.ledger.inspection import SegmentReading
+    from auditor.ledger.reading import Reading
+    from auditor.records import Hardware
+
+# Events that say that a process computed on the device.
+_IN_USE = frozenset({"observed", "declared"})
+_HAPPENED = frozenset({"lost", "found", "changed", "error"})
+_UNEXPLAINED = "unexplained_ns."
+_MOST_SUSPECTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Something that a device did: the event, and the values as they were written."""
+
+    event: str
+    device: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A device as one process used it; what is None was not seen. ``identity`` is as written down."""
+
+    uuid: str
+    name: str
+    identity: Mapping[str, str]
+    share: Decimal  # of the circuit, where the process was given a slice
+    views: Views
+    energy_mj: int | None
+    activity: Reconciliation | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process with GPUs: its devices, and the bound on what it can have done with them.
+
+    ``in_use``: whether it was seen which of the visible devices it used; otherwise they all stand here.
+    ``suspects``: what may explain that tensor cores were busier than counted.
+    """
+
+    rank: int
+    segment: str
+    in_use: bool
+    devices: tuple[Observed, ...]
+    bound: Bound
+    operations_total: int
+    happenings: tuple[Happening, ...]
+    suspects: tuple[str, ...]
+
+    @property
+    def energy_mj(self) -> int | None:
+        """What its devices took together, where all of them told."""
+        told = [device.energy_mj for device in self.devices]
+        return None if not told or None in told else sum(filter(None, told))
+
+    @property
+    def ops_per_joule(self) -> Decimal | None:
+        """Counted operations over the energy of the devices, whoever else used them."""
+        return Decimal(self.operations_total) * 1000 / self.energy_mj if self.energy_mj else None
+
+
+def observe(reading: Reading, catalogue: Catalogue) -> tuple[Process, ...]:
+    """Every process that had GPUs, in the order of the ranks."""
+    measured = _measurements(reading.hardware)
+    return tuple(
+        _process(segment, catalogue, measured)
+        for segment in reading.segments
+        if any(device.get("kind") == GPU for device in segment.genesis.devices)
+    )
+
+
+def _measurements(notes: Iterable[Hardware]) -> dict[str, Measurement]:
+    """The latest measurement of each device; one that cannot be read is none."""
+    found: dict[str, Measurement] = {}
+    for note in notes:
+        if note.event == "measured":
+            try:
+                found[note.device] = Measurement.from_mapping(note.values)
+            except HardwareError:
+                continue
+    return found
+
+
+def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[str, Measurement]) -> Process:
+    visible = {device["uuid"]: device for device in segment.genesis.devices if device.get("uuid")}
+    used = {note.device for note in segment.hardware if note.event in _IN_USE}
+    chosen = [device for uuid, device in visible.items() if uuid in used] or list(visible.values())
+    alone = len(chosen) == 1
+    devices = tuple(_device(device, segment, catalogue, measured, alone=alone) for device in chosen)
+    limits = [ceiling(one.views.chip, measured.get(one.uuid), share=one.share, why=_why(one.views)) for one in devices]
+    return Process(
+        rank=segment.genesis.rank,
+        segment=segment.name,
+        in_use=bool(used & visible.keys()),
+        devices=devices,
+        bound=judge(_course(segment), together(limits)),
+        operations_total=segment.operations.total,
+        happenings=tuple(
+            Happening(event=note.event, device=note.device, values=note.values)
+            for note in segment.hardware
+            if note.event in _HAPPENED
+        ),
+        suspects=_suspects(segment),
+    )
+
+
+def _course(segment: SegmentReading) -> Iterable[tuple[int, int, int, Operations]]:
+    return ((point.first_step, point.steps, point.elapsed_us, point.operations) for point in segment.points)
+
+
+def _why(views: Views) -> str:
+    return f"the device is not identified, so what it can do is not known ({'; '.join(views.remarks[-1:])})"
+
+
+def _device(
+    identity: Mapping[str, str],
+    segment: SegmentReading,
+    catalogue: Catalogue,
+    measured: Mapping[str, Measurement],
+    *,
+    alone: bool,
+) -> Observed:
+    uuid = identity["uuid"]
+    notes = [note for note in segment.hardware if note.device == uuid]
+    cuda = next((note.values for note in notes if note.event == "declared"), None)
+    views = compare(identity, catalogue, measured.get(uuid), cuda)
+    seen = [note.values for note in notes if note.event == "observed"]
+    energy = next((values["energy_mj"] for values in reversed(seen) if "energy_mj" in values), "")
+    share = _share(identity, views)
+    return Observed(
+        uuid=uuid,
+        name=identity.get("name", "unknown"),
+        identity=dict(sorted(identity.items())),
+        share=share,
+        views=views,
+        energy_mj=int(energy) if energy.isascii() and energy.isdigit() and len(energy) < 20 else None,
+        # Of several devices no count says how much each of them did.
+        activity=reconcile(segment.operations, views.chip, seen, segment.elapsed_us, share)
+        if views.chip and alone
+        else None,
+    )
+
+
+def _share(identity: Mapping[str, str], views: Views) -> Decimal:
+    """The slice's part of the circuit, by multiprocessors; all of it where that is not known."""
+    given = identity.get("mig_sm_count", "")
+    whole = views.chip.sm_count if views.chip else None
+    if not (given.isascii() and given.isdigit() and len(given) < 6 and whole and 0 < int(given) <= whole):
+        return Decimal(1)
+    return Decimal(given) / whole
+
+
+def _suspects(segment: SegmentReading) -> tuple[str, ...]:
+    """Operators without a price, what could not be seen, and kernels that no counted operator accounts for."""
+    unexplained: dict[str, int] = {}
+    for note in segment.hardware:
+        if note.event == "coverage":
+            for name, time_ns in note.values.items():
+                if name.startswith(_UNEXPLAINED) and time_ns.isascii() and time_ns.isdigit() and len(time_ns) < 20:
+                    kernel = name.removeprefix(_UNEXPLAINED)
+                    unexplained[kernel] = unexplained.get(kernel, 0) + int(time_ns)
+    return _first(
+        [
+            *(f"kernel {name}" for name, _ in sorted(unexplained.items(), key=lambda item: (-item[1], item[0]))),
+            *(f"{op}, without a formula" for op in sorted(segment.operations.unpriced)),
+            *sorted({gap.message for gap in segment.gaps if gap.lower_bound}),
+        ]
+    )
+
+
+def _first(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(names[:_MOST_SUSPECTS])

@@ -1,0 +1,200 @@
+"""Devices during the run: what is told of them, and what is an alarm."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from auditor.report import html, json_text, terminal
+from auditor.report import observation_words as say
+from auditor.tally import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditor.report.view import View
+
+    Make = Callable[..., View]
+
+UUID = "GPU-00000000-0000-0000-0000-000000000000"
+SECOND_US = 1_000_000
+STEADY: dict[str, str] = {"elapsed_us": "4000000", "energy_mj": "2800000", "sm_clock_mhz": "1830"}
+MEASURED = {"uuid": UUID, "seconds": "9", "rate_tera.bf16": "853", "sm_count": "132"}
+
+
+@pytest.fixture
+def huge(tally_of: Callable[..., Any]) -> Any:
+    """1.1e15 float32 operations a call: about a second of an H200 at its fastest."""
+    return tally_of({("65536x131072x65536", Phase.FORWARD): 1})
+
+
+def plain(view: View, schema: dict[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json_text.to_json(view))
+    jsonschema.validate(document, schema)
+    return document
+
+
+def everything(view: View) -> str:
+    """Both pages, which must be drawn without an error too."""
+    return terminal.render(view, width=4000) + html.render(view).replace("&#39;", "'")
+
+
+def test_a_run_without_gpus_has_no_bound_and_no_section(make_view: Make, schema: dict[str, Any]) -> None:
+    view = make_view()
+    assert view.observed == ()
+    assert plain(view, schema)["observed"] == []
+    assert "Devices during the run" not in everything(view)
+
+
+def test_what_was_seen_is_told_with_energy_and_verdict(
+    make_view: Make, h200: dict[str, str], huge: Any, schema: dict[str, Any]
+) -> None:
+    view = make_view(
+        devices=[h200],
+        intervals=[(1, huge, 1)] * 4,
+        interval_us=2 * SECOND_US,
+        seen=[("observed", UUID, STEADY), ("measured", UUID, MEASURED)],
+    )
+    (process,) = view.observed
+    assert say.alarms(process) == ()
+    assert process.in_use
+    document = plain(view, schema)["observed"][0]
+    assert document["devices"][0]["verdict"] == "consistent"
+    assert document["energy_mj"] == 2_800_000
+    assert float(document["operations_per_joule"]) == pytest.approx(4 * 2 * 65536**2 * 131072 / 2800)
+    assert document["bound"]["unknown"] is None
+    assert document["bound"]["exceeded"] == []
+    assert 0.4 < float(document["bound"]["utilisation"]) < 0.6
+    shown = everything(view)
+    assert "2,800 J" in shown
+    assert "of the peak rate, by what was counted" in shown
+    assert shown.count("consistent: what it says, what its part is known for, and what was measured") == 2
+
+
+def test_more_than_the_device_can_do_is_an_alarm_everywhere(
+    make_view: Make, h200: dict[str, str], huge: Any, schema: dict[str, Any]
+) -> None:
+    view = make_view(devices=[h200], intervals=[(1, huge, 1)] * 40, interval_us=SECOND_US // 10)
+    (process,) = view.observed
+    (alarm,) = say.alarms(process)
+    assert alarm.startswith("Rank 0: counted more than the device can do: what was counted in step")
+    assert "H200" in alarm
+    assert plain(view, schema)["observed"][0]["alarms"] == [alarm]
+    assert len(plain(view, schema)["observed"][0]["bound"]["exceeded"]) > 1
+    for page in (terminal.render(view, width=4000), html.render(view).replace("&#39;", "'")):
+        assert page.index(alarm) < page.index("Thresholds")
+        assert "EXCEEDED" in page
+    # The verdict on the record is of the record: its bytes are what was written.
+    assert view.ledger.verdict == "UNANCHORED"
+
+
+def test_an_unknown_part_has_no_bound_and_says_why(make_view: Make, h200: dict[str, str], huge: Any) -> None:
+    view = make_view(
+        devices=[{**h200, "pci_device_id": "10de:ffff", "num_cores": "1"}],
+        intervals=[(1, huge, 1)] * 40,
+        interval_us=1,
+    )
+    (process,) = view.observed
+    assert say.alarms(process) == ()
+    assert process.bound.unknown.startswith("the device is not identified")
+    assert "not available: the device is not identified" in everything(view)
+
+
+def test_a_measurement_bounds_a_part_that_is_not_known(make_view: Make, h200: dict[str, str], huge: Any) -> None:
+    view = make_view(
+        devices=[{**h200, "pci_device_id": "10de:ffff", "num_cores": "1"}],
+        intervals=[(1, huge, 1)] * 40,
+        interval_us=1,
+        seen=[("measured", UUID, MEASURED), ("measured", UUID, {"uuid": "x", "seconds": "never"})],
+    )
+    assert view.observed[0].bound.exceeded
+
+
+def test_an_identity_that_the_silicon_contradicts_is_an_alarm(
+    make_view: Make, h200: dict[str, str], schema: dict[str, Any]
+) -> None:
+    says = {
+        **h200,
+        "name": "NVIDIA H20",
+        "pci_device_id": "10de:2329",
+        "pci_subsystem_id": "10de:198b",
+        "num_cores": "9984",
+        "memory_bytes": str(97871 * 2**20),
+    }
+    view = make_view(devices=[says], seen=[("measured", UUID, {**MEASURED, "rate_tera.bf16": "690"})])
+    device = plain(view, schema)["observed"][0]["devices"][0]
+    assert device["verdict"] == "inconsistent"
+    assert any("it did 690" in text for text in device["against"])
+    assert everything(view).count("it did 690") >= 4  # at the top and in the section, of both pages
+
+
+def test_tensor_cores_busier_than_counted_name_suspects(
+    make_view: Make, h200: dict[str, str], tally_of: Callable[..., Any], schema: dict[str, Any]
+) -> None:
+    view = make_view(
+        devices=[h200],
+        interval_us=SECOND_US,
+        seen=[
+            ("observed", UUID, STEADY | {"covered_us": "4000000", "tensor_us": "3000000"}),
+            ("coverage", UUID, {"step": "1", "unexplained_ns.my_fused_kernel": "12", "unexplained_ns.other": "900"}),
+        ],
+    )
+    (alarm,) = plain(view, schema)["observed"][0]["alarms"]
+    assert "the tensor cores did more than was counted" in alarm
+    assert "suspects: kernel other, kernel my_fused_kernel" in alarm
+
+
+def test_a_slice_is_held_against_its_share(make_view: Make, h200: dict[str, str], huge: Any) -> None:
+    part = {**h200, "mig_mode": "enabled", "mig_profile": "1g.18gb", "mig_sm_count": "16"}
+    del part["num_cores"]
+    view = make_view(devices=[part], intervals=[(1, huge, 1)] * 4, interval_us=20 * SECOND_US)
+    a_slice_ops_per_s = 989.4e12 * 16 / 132
+    assert float(view.observed[0].bound.utilisation) == pytest.approx(
+        2 * 65536**2 * 131072 / a_slice_ops_per_s / 20, rel=1e-4
+    )
+    assert "slice 1g.18gb (12.12 % of it)" in everything(view)
+
+
+@pytest.mark.parametrize(
+    ("seen", "uuids"),
+    [([("declared", "GPU-2", {"library": "CUDA"})], ["GPU-2"]), ([("measured", "GPU-2", MEASURED)], [UUID, "GPU-2"])],
+)
+def test_which_of_several_devices_was_used_is_seen_or_said_not_to_be(
+    make_view: Make, h200: dict[str, str], seen: Any, uuids: list[str]
+) -> None:
+    view = make_view(devices=[h200, {**h200, "uuid": "GPU-2"}], seen=seen)
+    assert [device.uuid for device in view.observed[0].devices] == uuids
+    assert ("which of its devices it used was not seen" in everything(view)) == (len(uuids) == 2)
+
+
+def test_what_happened_to_devices_is_told_in_its_order(
+    make_view: Make, h200: dict[str, str], schema: dict[str, Any], hostile: str
+) -> None:
+    view = make_view(
+        devices=[h200],
+        seen=[
+            ("error", UUID, {"elapsed_us": "1500000", "xid": "79"}),
+            ("lost", UUID, {"elapsed_us": "1500000", "because": "GPU is lost"}),
+            ("changed", UUID, {"mig_mode": hostile, "was": "disabled"}),
+        ],
+    )
+    events = plain(view, schema)["observed"][0]["events"]
+    assert [event["event"] for event in events] == ["error", "lost", "changed"]
+    shown = everything(view)
+    assert f"error after 1.5 s: {UUID} (xid 79)" in shown
+    assert f"lost after 1.5 s: {UUID} (GPU is lost)" in shown
+    assert "<script>" not in html.render(view)
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e9", "9" * 40, "x"])
+def test_values_that_are_no_numbers_are_not_seen(make_view: Make, h200: dict[str, str], text: str) -> None:
+    values = dict.fromkeys(("elapsed_us", "energy_mj", "sm_clock_mhz", "covered_us", "tensor_us"), text)
+    view = make_view(
+        devices=[{**h200, "mig_sm_count": text}], seen=[("observed", UUID, values), ("lost", UUID, values)]
+    )
+    assert view.observed[0].energy_mj is None
+    assert everything(view)
