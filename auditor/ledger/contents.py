@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from auditor.records import (
     Body,
     Gap,
     Genesis,
+    Hardware,
     Interval,
     PurposeChange,
     Record,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MOST_POINTS = 2048
+MOST_OBSERVED = 1024  # looks at one device that are kept: their totals grow, so the others only add detail
 _MOST_SUMS = 4096
 
 Note = TypeVar("Note")
@@ -111,6 +114,7 @@ class Contents:
         self._recorded = Operations.none()  # of intervals that were not recounted, or differ
         self._curve = Points()
         self._notes: list[Body] = []
+        self._observed: Counter[str] = Counter()
         self.genesis: Genesis | None = None
         self.steps = 0
         self.elapsed_us = 0
@@ -168,6 +172,8 @@ class Contents:
             case SecondOpinion() as body:
                 _check_opinion(body)
                 self._notes.append(body)
+            case Hardware(event="observed") as body:
+                self._keep(body)
             case body:
                 self._notes.append(body)
 
@@ -178,6 +184,21 @@ class Contents:
             raise LedgerInvalid("rank, attempt, expected_ranks and nonce: none may be negative or empty")
         self.genesis = genesis
         self._binding = self._recount is not None and genesis.digests.get("formulas") == self._recount.digest
+
+    def _keep(self, look: Hardware) -> None:
+        """The look is kept; where its device has too many, every second of those before it goes."""
+        self._notes.append(look)
+        self._observed[look.device] += 1
+        if self._observed[look.device] <= MOST_OBSERVED:
+            return
+        places = [
+            place
+            for place, note in enumerate(self._notes)
+            if isinstance(note, Hardware) and (note.event, note.device) == ("observed", look.device)
+        ]
+        gone = set(places[-2::-2])
+        self._notes = [note for place, note in enumerate(self._notes) if place not in gone]
+        self._observed[look.device] = len(places) - len(gone)
 
     def _learn(self, body: Signatures) -> None:
         if body.first != len(self._signatures):

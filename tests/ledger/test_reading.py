@@ -12,7 +12,7 @@ from auditor.errors import ExitCode, LedgerInvalid, NotALedger, SchemaFromFuture
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.chain import frame
-from auditor.ledger.contents import MOST_POINTS
+from auditor.ledger.contents import MOST_OBSERVED, MOST_POINTS
 from auditor.operations import Amount, Operations, add_up
 from auditor.records import (
     SIGNED_KINDS,
@@ -298,6 +298,22 @@ def test_a_ledger_of_an_earlier_schema_is_read_by_its_own_rules(run, good: str) 
     assert (str(reading.verdict), reading.operations, reading.hardware) == (good, whole.operations, ())
     rewrite(run, lambda body: [Hardware(event="lost", device="", values={}), body] if body.kind == "seal" else body)
     assert any("'hardware' cannot stand under 'auditor.ledger/1'" in reason for reason in run.read().reasons)
+
+
+def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run, good: str) -> None:
+    book = run.book()
+    looks = 5 * MOST_OBSERVED // 2
+    for number in range(looks):
+        book.hardware("observed", f"GPU-{number % 2}", {"energy_mj": str(number)})
+    book.hardware("lost", "GPU-1", {})
+    book.seal("finished")
+    reading = run.read()
+    assert str(reading.verdict) == good
+    kept = [int(seen.values["energy_mj"]) for seen in reading.hardware if seen.event == "observed"]
+    assert kept == sorted(kept)
+    assert kept[-2:] == [looks - 2, looks - 1]
+    assert MOST_OBSERVED <= len(kept) <= 2 * MOST_OBSERVED
+    assert reading.hardware[-1].event == "lost"
 
 
 def test_what_was_seen_of_devices_is_read_in_its_order_and_changes_no_amount(run, good: str) -> None:
