@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,11 +37,15 @@ class InUse:
     def __call__(self) -> Mapping[str, Device]:
         """The devices in use so far, by UUID."""
         torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            for index in range(torch.cuda.device_count()):
-                if torch.cuda.memory_reserved(index):
-                    self._add(torch.cuda.get_device_properties(index), index)
+        if torch is not None:
+            with contextlib.suppress(Exception):  # a device in trouble may fail any question; those found stay
+                self._find(torch.cuda)
         return dict(self._found)
+
+    def _find(self, cuda: Any) -> None:
+        for index in range(cuda.device_count() if cuda.is_initialized() else 0):
+            if cuda.memory_reserved(index):
+                self._add(cuda.get_device_properties(index), index)
 
     def _add(self, properties: Any, index: int) -> None:
         device = self._match(properties, index)

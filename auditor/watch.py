@@ -49,6 +49,7 @@ class Watch:
         self._since_s = time.monotonic() if since_s is None else since_s
         self._asking_since_s: float | None = None
         self._told_hanging = False
+        self._silent = False  # the record is closed: what comes now comes too late
         self._wake = threading.Event()
         self._at_rest = threading.Event()
         self._go_on = threading.Event()
@@ -76,7 +77,8 @@ class Watch:
         """Whether the last look was taken within that time; where not, it is left to itself."""
         if self._thread.is_alive():
             self._thread.join(seconds)
-        return not self._thread.is_alive()
+        self._silent = self._thread.is_alive()
+        return not self._silent
 
     def check(self) -> None:
         """Tell once of a driver that does not answer; called on another thread now and then."""
@@ -104,6 +106,14 @@ class Watch:
         self._go_on.set()
 
     def _work(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001 - nothing of this may reach the training
+            self._asking_since_s = None
+            self._tell(Told("gap", "", {"message": f"the devices are not watched any more: {error!r}"}))
+        self._at_rest.set()
+
+    def _watch(self) -> None:
         looked_s = time.monotonic() - _SHORTEST_S
         while True:
             last = self._finishing
@@ -140,6 +150,8 @@ class Watch:
             self._tell(told)
 
     def _tell(self, told: Told) -> None:
+        if self._silent:
+            return
         if told.event == "gap":
             message = told.values["message"]
             self._submit(lambda book: book.gap("hardware", message, lower_bound=False))

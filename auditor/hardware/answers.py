@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _LONGEST_TEXT = 200  # characters; NVML's names have at most 96
 Answer = TypeVar("Answer")
@@ -60,24 +61,22 @@ def text(answer: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in plain).strip()[:_LONGEST_TEXT]
 
 
-def within(seconds: float, call: Callable[[], Answer]) -> Answer | None:
-    """What the call answers, or None when it does not come back in time; it is then left to itself.
+def within(seconds: float, calls: Sequence[Callable[[], Answer]]) -> list[Answer | None]:
+    """What each call answers, all asked at once; None for one that does not come back in time or fails."""
+    came: dict[int, Answer] = {}
 
-    Raises: what the call raises, in time.
-    """
-    came: list[Answer] = []
-    failed: list[Exception] = []
+    def ask(place: int) -> None:
+        answer, reason = attempt(calls[place])
+        if not reason:
+            came[place] = answer
 
-    def ask() -> None:
-        try:
-            came.append(call())
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked
-            failed.append(error)
-
-    asking = threading.Thread(target=ask, name="auditor-hardware", daemon=True)
-    asking.auditor_uncounted = True  # type: ignore[attr-defined]
-    asking.start()
-    asking.join(seconds)
-    if failed:
-        raise failed[0]
-    return came[0] if came else None
+    asking = [
+        threading.Thread(target=ask, args=(place,), name="auditor-hardware", daemon=True) for place in range(len(calls))
+    ]
+    until = time.monotonic() + seconds
+    for thread in asking:
+        thread.auditor_uncounted = True  # type: ignore[attr-defined]
+        thread.start()
+    for thread in asking:
+        thread.join(max(until - time.monotonic(), 0))
+    return [came.get(place) for place in range(len(calls))]

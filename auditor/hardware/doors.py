@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,8 +32,7 @@ def survey(environ: Mapping[str, str] | None = None, doors: Sequence[Door] = DOO
     wishes = os.environ if environ is None else environ
     found: list[Device] = []
     reasons: list[str] = []
-    for door in doors:
-        answer = within(_ANSWER_WITHIN_S, lambda door=door: door.devices(wishes))  # type: ignore[misc]
+    for answer in within(_ANSWER_WITHIN_S, [functools.partial(door.devices, wishes) for door in doors]):
         gpus, reason = answer or ([], f"no answer within {_ANSWER_WITHIN_S:g} s: the driver hangs")
         found += gpus
         reasons += [reason] if reason else []

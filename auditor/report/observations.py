@@ -81,13 +81,18 @@ class Process:
 
 
 def observe(reading: Reading, catalogue: Catalogue) -> tuple[Process, ...]:
-    """Every process that had GPUs, in the order of the ranks."""
+    """Every rank that had GPUs, and every other process that was seen to use one, in the order of the ranks."""
     measured = _measurements(reading.hardware)
     return tuple(
         _process(segment, catalogue, measured)
         for segment in reading.segments
         if any(device.get("kind") == GPU for device in segment.genesis.devices)
+        and (segment.genesis.role == "rank" or _used(segment))
     )
+
+
+def _used(segment: SegmentReading) -> set[str]:
+    return {note.device for note in segment.hardware if note.event in _IN_USE}
 
 
 def _measurements(notes: Iterable[Hardware]) -> dict[str, Measurement]:
@@ -104,7 +109,7 @@ def _measurements(notes: Iterable[Hardware]) -> dict[str, Measurement]:
 
 def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[str, Measurement]) -> Process:
     visible = {device["uuid"]: device for device in segment.genesis.devices if device.get("uuid")}
-    used = {note.device for note in segment.hardware if note.event in _IN_USE}
+    used = _used(segment)
     chosen = [device for uuid, device in visible.items() if uuid in used] or list(visible.values())
     alone = len(chosen) == 1
     devices = tuple(_device(device, segment, catalogue, measured, alone=alone) for device in chosen)

@@ -312,6 +312,31 @@ def test_a_driver_that_hangs_holds_up_nobody(watched: Any, monkeypatch: pytest.M
     assert watch.join(5)
 
 
+def test_what_comes_after_the_end_is_not_told(watched: Any) -> None:
+    answer = threading.Event()
+    station = Standing(answer)
+    watch, book = watched(station)
+    assert station.looking.wait(5)
+    watch.finish()
+    assert not watch.join(0.02)
+    answer.set()
+    watch._thread.join(5)
+    assert book.seen == []
+
+
+def test_a_watch_that_fails_is_told_and_holds_up_no_fork(watched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("of course")
+
+    monkeypatch.setattr(Observer, "take", fail)
+    watch, book = watched(Standing(answering()))
+    watch._thread.join(5)
+    assert "not watched any more: ZeroDivisionError" in book.seen[0][1]
+    watch.hold()
+    watch.finish()
+    assert watch.join(0)
+
+
 def test_a_fork_finds_nothing_open_and_it_goes_on_afterwards(watched: Any) -> None:
     station = Standing(answering())
     watch, book = watched(station)
@@ -365,6 +390,19 @@ def test_only_the_devices_that_memory_was_taken_on_are_in_use(monkeypatch: pytes
             },
         )
     ]
+
+
+def test_a_device_that_fails_every_question_stays_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = cuda({0: 1}, ["aaaa"])
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    in_use = InUse([Device(kind="gpu", given={"uuid": UUID})], lambda task: None)
+    assert set(in_use()) == {UUID}
+
+    def fail(index: int) -> int:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    torch.cuda.memory_reserved = fail
+    assert set(in_use()) == {UUID}
 
 
 def test_what_a_device_signed_is_recorded_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
