@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from auditor.hardware.amd_sensing import AmdStation
+from auditor.hardware.answers import whole
 from auditor.hardware.identity import AMDSMI, NVML, Device
 from auditor.hardware.nvidia_sensing import NvidiaStation
 from auditor.hardware.sensing import Station, Wanted
@@ -138,7 +139,7 @@ class Watch:
         for door, station in self._stations.items():
             own = {uuid: device for uuid, device in devices.items() if device.given.get("door") == door}
             if own:
-                begun = {uuid: int(device.given["energy_mj"]) for uuid, device in own.items() if _has_energy(device)}
+                begun = {uuid: whole(device.given.get("energy_mj")) for uuid, device in own.items()}
                 self._look(*self._open.setdefault(door, (station(), Observer(begun))), own)
 
     def _look(self, station: Station, observer: Observer, own: Mapping[str, Device]) -> None:
@@ -163,10 +164,5 @@ class Watch:
             station.close()
 
 
-def _has_energy(device: Device) -> bool:
-    return device.given.get("energy_mj", "").isdigit()
-
-
 def _wanted(uuid: str, device: Device) -> Wanted:
-    instance = device.given.get("mig_gpu_instance", "")
-    return Wanted(uuid=uuid, gpu_instance=int(instance) if instance.isdigit() else None)
+    return Wanted(uuid=uuid, gpu_instance=whole(device.given.get("mig_gpu_instance")))

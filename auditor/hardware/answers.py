@@ -61,6 +61,13 @@ def text(answer: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in plain).strip()[:_LONGEST_TEXT]
 
 
+def whole(answer: str | None) -> int | None:
+    """The whole number that a text writes in digits, as far as 64 bits go; None for any other text."""
+    if answer is None or not (answer.isascii() and answer.isdigit() and len(answer) < 20):
+        return None
+    return int(answer)
+
+
 def within(seconds: float, calls: Sequence[Callable[[], Answer]]) -> list[Answer | None]:
     """What each call answers, all asked at once; None for one that does not come back in time or fails."""
     came: dict[int, Answer] = {}

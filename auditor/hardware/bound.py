@@ -65,8 +65,8 @@ def ceiling(chip: Chip | None, measured: Measurement | None, *, share: Decimal =
 
     share: of the circuit that the process was given (a slice of it). why: what to say where neither is known.
     """
-    rated = dict(chip.dense_peak_tera) if chip else {}
-    found = dict(measured.rates_tera) if measured else {}
+    rated = {name: rate for name, rate in chip.dense_peak_tera.items() if rate} if chip else {}
+    found = {name: rate for name, rate in measured.rates_tera.items() if rate} if measured else {}
     if not rated and not found:
         return Ceiling(rates_tera={}, unknown=why or "the peak rates of the part are not known")
     tolerance = boost_of(chip)
@@ -78,7 +78,7 @@ def ceiling(chip: Chip | None, measured: Measurement | None, *, share: Decimal =
     part = "" if share == 1 else f", a slice of {share:.0%}"
     higher = "the higher of " if all(said) else ""
     basis = f"{higher}{' and '.join(filter(None, said))}{part}, times {tolerance:.2f} for boost"
-    return Ceiling(rates_tera={name: rate for name, rate in highest.items() if rate}, tolerance=tolerance, basis=basis)
+    return Ceiling(rates_tera=highest, tolerance=tolerance, basis=basis)
 
 
 def boost_of(chip: Chip | None) -> Decimal:
@@ -97,12 +97,16 @@ def together(ceilings: Sequence[Ceiling]) -> Ceiling:
         return ceilings[0]
     if not ceilings:
         return Ceiling(rates_tera={}, unknown="no device: what a processor can do is not bounded here")
-    names = set.intersection(*(set(one.rates_tera) for one in ceilings))
+    names = {name for one in ceilings for name in one.rates_tera}
     return Ceiling(
-        rates_tera={name: sum((one.rates_tera[name] for one in ceilings), Decimal(0)) for name in names},
+        rates_tera={name: sum((_highest(one, name) for one in ceilings), Decimal(0)) for name in names},
         tolerance=max(one.tolerance for one in ceilings),
         basis=f"{len(ceilings)} devices: {'; '.join(sorted({one.basis for one in ceilings}))}",
     )
+
+
+def _highest(one: Ceiling, name: str) -> Decimal:
+    return one.rates_tera.get(name) or max(one.rates_tera.values())
 
 
 def least_ops(bucket: Bucket, amount: Amount) -> Decimal:

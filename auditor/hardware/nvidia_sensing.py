@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from auditor.hardware import nvml
-from auditor.hardware.answers import answers, attempt, said, text
+from auditor.hardware.answers import answers, attempt, said, text, whole
 from auditor.hardware.gpm import Monitor
 from auditor.hardware.nvidia_visible import Lost, handles_of
 from auditor.hardware.sensing import Look, Sample, Wanted
@@ -103,10 +103,10 @@ class NvidiaStation:
         return Sample(
             uuid=one.uuid,
             lost=lost,
-            energy_mj=_whole(given.get("energy_mj")),
-            sm_clock_mhz=_whole(given.get("sm_clock_mhz")),
+            energy_mj=whole(given.get("energy_mj")),
+            sm_clock_mhz=whole(given.get("sm_clock_mhz")),
             mig_mode=given.get("mig_mode"),
-            ecc_uncorrected=_whole(given.get("ecc_uncorrected")),
+            ecc_uncorrected=whole(given.get("ecc_uncorrected")),
             slowed_by=None if "slowed_by" in not_given else given["slowed_by"].removeprefix("nothing"),
             activity=activity,
             cycles=cycles,
@@ -166,7 +166,3 @@ def _asked(questions: Mapping[str, Callable[[], object]]) -> tuple[dict[str, str
 
 def _slowed(reasons: int) -> str:
     return ", ".join(words for bit, words in _SLOWED.items() if reasons & bit) or "nothing"
-
-
-def _whole(answer: str | None) -> int | None:
-    return int(answer) if answer is not None and answer.isascii() and answer.isdigit() else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from auditor.hardware.answers import whole
 from auditor.hardware.bound import least_ops
 from auditor.operations import MATRIX_FAMILIES
 
@@ -80,7 +81,7 @@ def reconcile(
     told = [values for values in observed if "tensor_us" in values and "covered_us" in values]
     if not told or not elapsed_us:
         return None
-    covered_us, busy_us = _whole(told[-1]["covered_us"]), _whole(told[-1]["tensor_us"])
+    covered_us, busy_us = whole(told[-1]["covered_us"]) or 0, whole(told[-1]["tensor_us"]) or 0
     part = min(Decimal(covered_us) / Decimal(elapsed_us), Decimal(1))
     least, most = _counted_s(operations, chip)
     return Reconciliation(
@@ -107,11 +108,7 @@ def _counted_s(operations: Operations, chip: Chip) -> tuple[Decimal, Decimal]:
 
 def _clock(chip: Chip, observed: Sequence[Mapping[str, str]]) -> Decimal:
     """The clock while the device was looked at, over the one that its peak is rated at; 1 where one is not known."""
-    clocks = [_whole(values["sm_clock_mhz"]) for values in observed if "sm_clock_mhz" in values]
+    clocks = list(filter(None, (whole(values.get("sm_clock_mhz")) for values in observed)))
     if not clocks or not chip.boost_mhz:
         return Decimal(1)
     return Decimal(sum(clocks)) / len(clocks) / chip.boost_mhz
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

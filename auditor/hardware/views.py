@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from auditor.hardware.answers import whole
 from auditor.hardware.bound import boost_of
 from auditor.hardware.identity import NVML
 from auditor.hardware.matching import contradictions, match
@@ -88,8 +89,8 @@ def compare(
 
 def bandwidth_gb_per_s(identity: Mapping[str, str]) -> Decimal | None:
     """The most that the memory can move by its bus and its clock, two transfers a cycle; in 10**9 bytes."""
-    bits, clock = (identity.get(name, "") for name in ("memory_bus_bits", "max_memory_clock_mhz"))
-    if not (bits.isdigit() and clock.isdigit()):
+    bits, clock = (whole(identity.get(name)) for name in ("memory_bus_bits", "max_memory_clock_mhz"))
+    if bits is None or clock is None:
         return None
     return Decimal(bits) * Decimal(clock) * 2 / 8 / 1000
 
@@ -155,9 +156,9 @@ def _measured_against(
     known = chip.sm_count if chip else None
     if known and measured.sm_count and measured.sm_count > known:
         yield f"measured: {measured.sm_count} multiprocessors at work, the part has {known}"
-    declared = cuda.get("l2_bytes", "")
-    if measured.l2_bytes and declared.isdigit() and measured.l2_bytes > int(declared) * _CACHE_TOLERANCE:
-        yield f"measured: an L2 cache of {measured.l2_bytes:,} bytes, CUDA says {int(declared):,}"
+    declared = whole(cuda.get("l2_bytes"))
+    if measured.l2_bytes and declared and measured.l2_bytes > declared * _CACHE_TOLERANCE:
+        yield f"measured: an L2 cache of {measured.l2_bytes:,} bytes, CUDA says {declared:,}"
 
 
 def _rates(chip: Chip | None, measured: Measurement) -> Iterator[str]:

@@ -45,7 +45,7 @@ class _Course:
 class Observer:
     """Turns looks into what is to be recorded of them."""
 
-    def __init__(self, begun_mj: Mapping[str, int]) -> None:
+    def __init__(self, begun_mj: Mapping[str, int | None]) -> None:
         """``begun_mj``: energy counters by UUID as they stood when the record began."""
         self._courses = {uuid: _Course(counter_mj=counter) for uuid, counter in begun_mj.items()}
         self._present: tuple[str, ...] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from auditor.hardware.answers import whole
 from auditor.hardware.views import Verdict
 from auditor.report.words import listing, percent, plural
 from auditor.units import scientific
@@ -117,8 +118,8 @@ def happened(process: Process) -> tuple[str, ...]:
 
 
 def _happening(one: Happening) -> str:
-    elapsed = one.values.get("elapsed_us", "")
-    when = f" after {_seconds(Decimal(elapsed) / 10**6)}" if elapsed.isdigit() and len(elapsed) < 20 else ""
+    elapsed = whole(one.values.get("elapsed_us"))
+    when = "" if elapsed is None else f" after {_seconds(Decimal(elapsed) / 10**6)}"
     values = ", ".join(f"{name} {text}" for name, text in one.values.items() if name not in ("elapsed_us", "because"))
     why = one.values.get("because") or values
     return f"{one.event}{when}: {one.device or 'a device that did not say which'}{f' ({why})' if why else ''}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from auditor.errors import HardwareError
+from auditor.hardware.answers import whole
 from auditor.hardware.bound import Bound, ceiling, judge, together
 from auditor.hardware.identity import GPU
 from auditor.hardware.measured import Measurement
@@ -27,6 +29,7 @@ _IN_USE = frozenset({"observed", "declared"})
 _HAPPENED = frozenset({"lost", "found", "changed", "error"})
 _UNEXPLAINED = "unexplained_ns."
 _MOST_SUSPECTS = 10
+_LEAST, _MOST = Decimal("1e-6"), Decimal("1e9")  # of a measured rate, in tera-operations or 10**9 bytes per second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,19 +103,27 @@ def _measurements(notes: Iterable[Hardware]) -> dict[str, Measurement]:
     found: dict[str, Measurement] = {}
     for note in notes:
         if note.event == "measured":
-            try:
-                found[note.device] = Measurement.from_mapping(note.values)
-            except HardwareError:
-                continue
+            with contextlib.suppress(HardwareError, ValueError):
+                measurement = Measurement.from_mapping(note.values)
+                if _possible(measurement):
+                    found[note.device] = measurement
     return found
 
 
+def _possible(measured: Measurement) -> bool:
+    """Whether its figures are of any device at all: numbers of another size cannot be worked with."""
+    rates = [*measured.rates_tera.values(), measured.dram_gb_per_s or Decimal(1)]
+    sizes = [measured.l2_bytes or 0, measured.sm_count or 0]
+    return all(_LEAST <= rate <= _MOST for rate in rates) and max(sizes) < 2**63
+
+
 def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[str, Measurement]) -> Process:
-    visible = {device["uuid"]: device for device in segment.genesis.devices if device.get("uuid")}
+    gpus = [device for device in segment.genesis.devices if device.get("kind") == GPU]
+    visible = {device.get("uuid") or f"device {place}": device for place, device in enumerate(gpus)}
     used = _used(segment)
-    chosen = [device for uuid, device in visible.items() if uuid in used] or list(visible.values())
+    chosen = {uuid: device for uuid, device in visible.items() if uuid in used} or visible
     alone = len(chosen) == 1
-    devices = tuple(_device(device, segment, catalogue, measured, alone=alone) for device in chosen)
+    devices = tuple(_device(uuid, device, segment, catalogue, measured, alone=alone) for uuid, device in chosen.items())
     limits = [ceiling(one.views.chip, measured.get(one.uuid), share=one.share, why=_why(one.views)) for one in devices]
     return Process(
         rank=segment.genesis.rank,
@@ -139,6 +150,7 @@ def _why(views: Views) -> str:
 
 
 def _device(
+    uuid: str,
     identity: Mapping[str, str],
     segment: SegmentReading,
     catalogue: Catalogue,
@@ -146,12 +158,11 @@ def _device(
     *,
     alone: bool,
 ) -> Observed:
-    uuid = identity["uuid"]
     notes = [note for note in segment.hardware if note.device == uuid]
     cuda = next((note.values for note in notes if note.event == "declared"), None)
     views = compare(identity, catalogue, measured.get(uuid), cuda)
     seen = [note.values for note in notes if note.event == "observed"]
-    energy = next((values["energy_mj"] for values in reversed(seen) if "energy_mj" in values), "")
+    energy = next((values["energy_mj"] for values in reversed(seen) if "energy_mj" in values), None)
     share = _share(identity, views)
     return Observed(
         uuid=uuid,
@@ -159,7 +170,7 @@ def _device(
         identity=dict(sorted(identity.items())),
         share=share,
         views=views,
-        energy_mj=int(energy) if energy.isascii() and energy.isdigit() and len(energy) < 20 else None,
+        energy_mj=whole(energy),
         # Of several devices no count says how much each of them did.
         activity=reconcile(segment.operations, views.chip, seen, segment.elapsed_us, share)
         if views.chip and alone
@@ -169,11 +180,9 @@ def _device(
 
 def _share(identity: Mapping[str, str], views: Views) -> Decimal:
     """The slice's part of the circuit, by multiprocessors; all of it where that is not known."""
-    given = identity.get("mig_sm_count", "")
-    whole = views.chip.sm_count if views.chip else None
-    if not (given.isascii() and given.isdigit() and len(given) < 6 and whole and 0 < int(given) <= whole):
-        return Decimal(1)
-    return Decimal(given) / whole
+    given = whole(identity.get("mig_sm_count"))
+    all_of_it = views.chip.sm_count if views.chip else None
+    return Decimal(given) / all_of_it if given and all_of_it and given <= all_of_it else Decimal(1)
 
 
 def _suspects(segment: SegmentReading) -> tuple[str, ...]:
@@ -182,9 +191,9 @@ def _suspects(segment: SegmentReading) -> tuple[str, ...]:
     for note in segment.hardware:
         if note.event == "coverage":
             for name, time_ns in note.values.items():
-                if name.startswith(_UNEXPLAINED) and time_ns.isascii() and time_ns.isdigit() and len(time_ns) < 20:
+                if name.startswith(_UNEXPLAINED):
                     kernel = name.removeprefix(_UNEXPLAINED)
-                    unexplained[kernel] = unexplained.get(kernel, 0) + int(time_ns)
+                    unexplained[kernel] = unexplained.get(kernel, 0) + (whole(time_ns) or 0)
     return _first(
         [
             *(f"kernel {name}" for name, _ in sorted(unexplained.items(), key=lambda item: (-item[1], item[0]))),

@@ -68,6 +68,8 @@ def test_a_slice_has_its_share_and_devices_together_their_sum(shipped: Catalogue
     part = ceiling(chip(shipped, "h200-sxm"), None, share=Decimal(16) / 132)
     assert part.rate_tera("bfloat16") == pytest.approx(whole.rate_tera("bfloat16") * 16 / 132)
     assert together([whole, whole]).rate_tera("bfloat16") == 2 * whole.rate_tera("bfloat16")
+    # One of them does not list the type: it counts with the highest that it can do at all.
+    assert together([PLAIN, Ceiling(rates_tera={"fp8": Decimal(3)})]).rate_tera("bfloat16") == 4
 
 
 def test_without_rates_there_is_no_bound_and_a_reason() -> None:

@@ -190,7 +190,31 @@ def test_what_happened_to_devices_is_told_in_its_order(
     assert "\x1b" not in shown
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1e9", "9" * 40, "x"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"rate_tera.bf16": "1e999999"},
+        {"rate_tera.bf16": "1e-999999"},
+        {"rate_tera.bf16": "0"},
+        {"l2_bytes": "9" * 5000},
+        {"sm_count": "9" * 400},
+        {"dram_gb_per_s": "1e99999"},
+        {"seconds": "soon"},
+    ],
+)
+def test_a_measurement_of_no_device_is_none(make_view: Make, h200: dict[str, str], values: dict[str, str]) -> None:
+    view = make_view(devices=[h200], seen=[("measured", UUID, MEASURED | values)])
+    assert view.observed[0].devices[0].views.measured == {}
+    assert len(everything(view)) < 200_000
+
+
+def test_a_gpu_that_does_not_say_its_uuid_stands_there_by_its_number(make_view: Make, h200: dict[str, str]) -> None:
+    view = make_view(devices=[{name: text for name, text in h200.items() if name != "uuid"}])
+    assert [device.uuid for device in view.observed[0].devices] == ["device 0"]
+    assert view.observed[0].bound.unknown == ""
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e9", "9" * 40, "x", "²"])
 def test_values_that_are_no_numbers_are_not_seen(make_view: Make, h200: dict[str, str], text: str) -> None:
     values = dict.fromkeys(("elapsed_us", "energy_mj", "sm_clock_mhz", "covered_us", "tensor_us"), text)
     view = make_view(
