@@ -21,10 +21,10 @@ from auditor.counting import captured, compiled
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
-from auditor.devices import InUse
 from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
+from auditor.in_use import InUse
 from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder
 from auditor.records import SecondOpinion
@@ -219,6 +219,8 @@ class Session:
     # What runs on the recorder's thread.
 
     def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, cut: Cut | None) -> None:
+        if self._watch is not None:
+            self._watch.ask()
         tally = cut() if cut is not None else Tally({})
         operations = self._pricer.price(tally)
         book.record_interval(
@@ -233,8 +235,6 @@ class Session:
         for what in compiled.unseen():
             message = f"{what} has compiled parts of this run: what it computes in kernels of its own is not counted"
             self._note_once(book, "compiled", message, key=what)
-        if self._watch is not None:
-            self._watch.ask()
 
     def _note_once(self, book: SegmentBook, cause: str, message: str, key: str = "") -> None:
         if (key or cause) in self._told:
@@ -296,13 +296,13 @@ class Session:
     # Forks.
 
     def before_fork(self) -> None:
-        """In the parent: the recorder and the watch come to rest."""
+        """In the parent: the recorder comes to rest."""
+        self._recorder.hold()
         if self._watch is not None:
             self._watch.hold()
-        self._recorder.hold()
 
     def after_fork_in_parent(self) -> None:
-        """In the parent: they go on."""
+        """In the parent: the recorder goes on."""
         self._recorder.release()
         if self._watch is not None:
             self._watch.release()

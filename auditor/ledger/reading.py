@@ -48,7 +48,7 @@ class Reading:
     head: str  # over the names and heads of all segments
     gaps: tuple[Gap, ...]
     second_opinions: tuple[SecondOpinion, ...]
-    hardware: tuple[Hardware, ...]  # what was seen of devices, segment by segment; of very many looks some
+    hardware: tuple[Hardware, ...]  # what was seen of devices during the run, segment by segment
     counters: tuple[str, ...]  # which counted, in any process
     devices: Mapping[int, tuple[Mapping[str, str], ...]]  # by rank, as its latest attempt saw them
     exit: Exit | None  # of the latest launcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from auditor.report import observation_page
+from auditor.report.observation_page import process_plain
 from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
 
@@ -49,7 +49,7 @@ def to_plain(view: View) -> dict[str, Any]:
         "judgements": hardware["judgements"],
         "machines": [machine_plain(machine) for machine in view.machines],
         "chip_sources": sources_plain(view.chip_sources),
-        "observed": [observation_page.to_plain(process) for process in view.observed],
+        "observed": [process_plain(process) for process in view.observed],
         "rules": [_rule(finding) for finding in view.rules],
         "notice": NOT_LEGAL_ADVICE,
     }

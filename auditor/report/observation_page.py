@@ -9,7 +9,7 @@ from auditor.report.layout import Bullets, Heading, Pairs, Paragraph
 from auditor.report.words import plain_decimal, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from auditor.hardware.bound import Bound, Stretch
@@ -31,7 +31,7 @@ def alarm_blocks(processes: Sequence[Process]) -> Iterator[Block]:
         )
 
 
-def blocks(processes: Sequence[Process]) -> Iterator[Block]:
+def observed_blocks(processes: Sequence[Process]) -> Iterator[Block]:
     """The section on devices; nothing where no process had any."""
     if not processes:
         return
@@ -65,7 +65,7 @@ def process_rows(process: Process) -> Iterator[tuple[str, str]]:
     yield "energy", say.energy_words(process)
 
 
-def to_plain(process: Process) -> dict[str, Any]:
+def process_plain(process: Process) -> dict[str, Any]:
     """A process and its devices as lists and mappings."""
     return {
         "rank": process.rank,
@@ -133,3 +133,14 @@ def _stretch(stretch: Stretch) -> dict[str, Any]:
 
 def _decimal(value: Decimal | None) -> str | None:
     return None if value is None else rounded(value, 6)
+
+
+# What the page's template may say of processes and devices.
+OBSERVED: Mapping[str, Callable[[Any], Any]] = {
+    "alarms": say.alarms,
+    "process_title": say.process_title,
+    "process_rows": process_rows,
+    "device_rows": device_rows,
+    "happened": say.happened,
+    "figures": say.figures,
+}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import charts, devices, judgement, observation_page, observation_words, statements, svg, words
+from auditor.report import charts, devices, judgement, statements, svg, words
+from auditor.report.observation_page import OBSERVED
 from auditor.tally import Phase
 from auditor.units import share
 
@@ -40,8 +41,7 @@ def render(view: View) -> str:
             words=words,
             chips=devices,
             judging=judgement,
-            watched=observation_words,
-            watched_rows=observation_page,
+            observed=OBSERVED,
             command=shlex.join(view.run.command),
             counters=", ".join(view.run.counters) or "none",
             breakdowns=_breakdowns(view),

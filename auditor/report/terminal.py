@@ -6,10 +6,11 @@ import shlex
 from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
-from auditor.report import observation_page, plain, statements
+from auditor.report import plain, statements
 from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
+from auditor.report.observation_page import alarm_blocks, observed_blocks
 from auditor.report.words import (
     NOT_LEGAL_ADVICE,
     PHASE_WORDS,
@@ -66,7 +67,7 @@ def page(view: View) -> Iterator[Block]:
     yield from _gaps(view)
     yield from _opinion(view)
     yield from _hardware(view)
-    yield from observation_page.blocks(view.observed)
+    yield from observed_blocks(view.observed)
     yield from _ledger(view)
     yield from _sources(view)
     yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
@@ -78,7 +79,7 @@ def _headline(view: View) -> Iterator[Block]:
         yield Paragraph(f"DO NOT RELY ON THESE NUMBERS. {statements.ledger(view)}", "bad")
     yield Paragraph(statements.count(view), "strong")
     yield Paragraph(statements.completeness(view), "good" if view.complete else "open")
-    yield from observation_page.alarm_blocks(view.observed)
+    yield from alarm_blocks(view.observed)
     yield from (Paragraph(text, "strong") for text in statements.lines(view))
     if view.ledger.trusted:
         yield Paragraph(statements.ledger(view))

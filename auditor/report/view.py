@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.report import devices, observations
+from auditor.report import devices
 from auditor.report.course import Course, course
+from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
 from auditor.rules.verdict import Finding, evaluate
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
     from auditor.report.devices import Hardware, HardwareGroup, Machine
-    from auditor.report.observations import Process
     from auditor.rules.model import RuleSet
 
 # Verdicts under which the record says all that was counted.
@@ -138,7 +138,7 @@ def build(
         hardware_groups=devices.group(hardware),
         chip_sources=tuple(catalogue.sources[name] for name in _chip_sources(hardware)),
         machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
-        observed=observations.observe(reading, catalogue),
+        observed=observe(reading, catalogue),
         rules=rules,
         names=_names(rules),
         histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},

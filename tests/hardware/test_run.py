@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from auditor import Auditor
-from auditor.devices import InUse
 from auditor.formulas import TABLE, Pricer
+from auditor.in_use import InUse
 from auditor.ledger import Recount, read_ledger
 from tests.hardware.conftest import Failure
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pynvml
 import pytest
 
-from auditor.devices import InUse
 from auditor.hardware import gpm
 from auditor.hardware.identity import Device
 from auditor.hardware.nvidia_sensing import NvidiaStation
 from auditor.hardware.sensing import Activity, Look, Sample, Wanted
 from auditor.hardware.watching import Observer
+from auditor.in_use import InUse
 from auditor.watch import Watch
 from tests.hardware.conftest import NOT_SUPPORTED, Failure
 

@@ -300,22 +300,6 @@ def test_a_ledger_of_an_earlier_schema_is_read_by_its_own_rules(run, good: str) 
     assert any("'hardware' cannot stand under 'auditor.ledger/1'" in reason for reason in run.read().reasons)
 
 
-def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run, good: str) -> None:
-    book = run.book()
-    looks = 5 * MOST_OBSERVED // 2
-    for number in range(looks):
-        book.hardware("observed", f"GPU-{number % 2}", {"energy_mj": str(number)})
-    book.hardware("lost", "GPU-1", {})
-    book.seal("finished")
-    reading = run.read()
-    assert str(reading.verdict) == good
-    kept = [int(seen.values["energy_mj"]) for seen in reading.hardware if seen.event == "observed"]
-    assert kept == sorted(kept)
-    assert kept[-2:] == [looks - 2, looks - 1]
-    assert MOST_OBSERVED <= len(kept) <= 2 * MOST_OBSERVED
-    assert reading.hardware[-1].event == "lost"
-
-
 def test_what_was_seen_of_devices_is_read_in_its_order_and_changes_no_amount(run, good: str) -> None:
     plain = run.segment()
     other = run.book(rank=1, expected_ranks=2)
@@ -405,3 +389,19 @@ def test_amounts_above_what_a_float_holds_stay_exact(run, good: str) -> None:
     assert int(float(total)) != total
     assert run.judge() == good
     assert next(iter(run.read().operations.amounts.values())) == Amount(total)
+
+
+def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run, good: str) -> None:
+    book = run.book()
+    looks = 5 * MOST_OBSERVED // 2
+    for number in range(looks):
+        book.hardware("observed", f"GPU-{number % 2}", {"energy_mj": str(number)})
+    book.hardware("lost", "GPU-1", {})
+    book.seal("finished")
+    reading = run.read()
+    assert str(reading.verdict) == good
+    kept = [int(seen.values["energy_mj"]) for seen in reading.hardware if seen.event == "observed"]
+    assert kept == sorted(kept)
+    assert kept[-2:] == [looks - 2, looks - 1]
+    assert MOST_OBSERVED <= len(kept) <= 2 * MOST_OBSERVED
+    assert reading.hardware[-1].event == "lost"

@@ -18,7 +18,7 @@ from auditor.ledger.book import SegmentBook
 from auditor.ledger.keys import load_or_create
 from auditor.ledger.reading import Reading, Recount, read_ledger
 from auditor.ledger.segment import SegmentWriter
-from auditor.records import LEDGER_SCHEMA, Exit, Genesis, SecondOpinion
+from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion
 from auditor.report import view as views
 from auditor.report.json_text import to_json
 from auditor.rules import pack
@@ -71,6 +71,7 @@ class Writing:
     command: Sequence[str] = ("python", "train.py", "--steps", "6")
     ranks: int = 1
     written_ranks: int = 1
+    interval_us: int = 1000
     intervals: Sequence[tuple[int, Tally, int]] = (
         (2, STEP, 2),
         (2, STEP, 2),
@@ -80,8 +81,7 @@ class Writing:
     devices: Sequence[Mapping[str, str]] = (CPU,)
     opinions: Sequence[SecondOpinion] = ()
     gaps: Sequence[tuple[str, str, bool]] = ()
-    seen: Sequence[tuple[str, str, Mapping[str, str]]] = ()  # event, device, values
-    interval_us: int = 1000
+    observed: Sequence[Hardware] = ()
     sealed: bool = True
     hosts: Sequence[Mapping[str, str]] = ({"hostname": "test"},)  # of the ranks in turn
 
@@ -107,12 +107,12 @@ def _write_rank(book: SegmentBook, what: Writing) -> None:
             first_step=step, steps=steps, elapsed_us=number * what.interval_us, parts=[(tally, times)], operations=total
         )
         step += steps
-    for event, device, values in what.seen:
-        book.hardware(event, device, values)
     for opinion in what.opinions:
         book.append(opinion)
     for cause, message, lower_bound in what.gaps:
         book.gap(cause, message, lower_bound=lower_bound)
+    for seen in what.observed:
+        book.append(seen)
     if what.sealed:
         book.seal("finished")
     else:

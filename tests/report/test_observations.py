@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from auditor.records import Hardware
 from auditor.report import html, json_text, terminal
 from auditor.report import observation_words as say
 from auditor.tally import Phase
@@ -23,6 +24,17 @@ UUID = "GPU-00000000-0000-0000-0000-000000000000"
 SECOND_US = 1_000_000
 STEADY: dict[str, str] = {"elapsed_us": "4000000", "energy_mj": "2800000", "sm_clock_mhz": "1830"}
 MEASURED = {"uuid": UUID, "seconds": "9", "rate_tera.bf16": "853", "sm_count": "132"}
+
+
+@pytest.fixture
+def make_view(make_view: Make) -> Make:
+    """As everywhere, with what was ``seen`` as event, device and values."""
+
+    def make(*, seen: Any = (), **fields: Any) -> View:
+        notes = [Hardware(event=event, device=device, values=values) for event, device, values in seen]
+        return make_view(observed=notes, **fields)
+
+    return make
 
 
 @pytest.fixture
