@@ -16,6 +16,7 @@
     ├── CountingError                exit 1   a counter cannot attach or went wrong
     │   └── NativeUnavailable                 the native counter is not built and cannot be
     ├── HardwareError                exit 1   a device could not be asked
+    ├── DeviceError                  exit 1   a kernel could not be compiled, loaded or run
     └── LedgerError                  exit 1   the record could not be written or read
         ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
         ├── LedgerInvalid            exit 4   a hash, signature or amount is false
@@ -136,6 +137,12 @@ class HardwareError(AuditorError):
     """A device could not be asked for its identity."""
 
     default_remedy = "Check the driver with `nvidia-smi`; the run is counted, its hardware stays undetermined."
+
+
+class DeviceError(AuditorError):
+    """A kernel could not be compiled, loaded or run on a device."""
+
+    default_remedy = "Training and counting go on without it; the message says what is missing."
 
 
 class LedgerError(AuditorError):

@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def tree(kind: str) -> Path:
-    """The directory ``configs``: the wheel's copy, else the checkout's.
+    """The directory ``configs`` or ``kernels``: the wheel's copy, else the checkout's.
 
     Raises: ResourceError: the installation has neither.
     """

@@ -22,15 +22,17 @@ def test_the_wheel_has_one_package_at_top_level(wheel):
     assert top == {"auditor", f"auditor-{auditor.__version__}.dist-info"}
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_of_configs_and_no_other(wheel, root):
+def test_the_wheel_holds_every_file_of_the_package_of_configs_and_of_kernels_and_no_other(wheel, root):
     expected = {f"auditor/{name}": content for name, content in _files(root / "auditor").items()}
-    expected |= {f"auditor/_configs/{name}": content for name, content in _files(root / "configs").items()}
+    for kind in ("configs", "kernels"):
+        expected |= {f"auditor/_{kind}/{name}": content for name, content in _files(root / kind).items()}
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name: archive.read(name) for name in archive.namelist() if name.startswith("auditor/")}
     assert shipped.keys() == expected.keys()
     assert [name for name in expected if shipped[name] != expected[name]] == []
     assert any(name.startswith("auditor/_configs/rules/") for name in shipped)
     assert any(name.startswith("auditor/_configs/chips/") for name in shipped)
+    assert any(name.startswith("auditor/_kernels/") for name in shipped)
 
 
 def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
@@ -42,7 +44,7 @@ def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
     required = metadata.get_all("Requires-Dist", [])
     always = {line.split(">")[0].lower() for line in required if "extra ==" not in line}
     assert always == {"pyyaml", "cryptography"}
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "html", "terminal", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "cuda", "html", "terminal", "dev"}
     assert scripts.split("\n")[:2] == ["[console_scripts]", "auditor = auditor.cli.main:entry_point"]
     assert "Apache License" in licence
     assert metadata["License-Expression"] == "Apache-2.0"
@@ -65,5 +67,5 @@ def test_the_sdist_holds_what_builds_and_tests_it(sdist):
     top = {name.split("/")[0] for name in names}
     assert top <= {
         "PKG-INFO", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", ".ci", ".gitignore",
-        "auditor", "configs", "tests", "benchmarks",
+        "auditor", "configs", "kernels", "tests", "benchmarks",
     }  # fmt: skip

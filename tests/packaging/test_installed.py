@@ -9,7 +9,7 @@ import pytest
 
 import auditor
 
-NEVER_FOR_HELP = {"torch", "numpy", "fvcore", "pynvml", "jinja2", "yaml", "rich", "cryptography"}
+NEVER_FOR_HELP = {"torch", "numpy", "fvcore", "pynvml", "jinja2", "yaml", "rich", "cryptography", "cuda"}
 NEEDS_NO_TORCH = [
     "ledger", "rules", "formulas", "report", "records", "operations", "tally", "hardware", "config",
     "cli.main", "cli.verify", "cli.report",
@@ -41,10 +41,11 @@ def test_counting_without_torch_is_refused_with_the_command_that_installs_it(ins
     assert done.stdout == "torch is not installed | Install it with: pip install 'auditor[train]'\n", done.stderr
 
 
-def test_the_wheels_own_configs_are_used(inspector, tmp_path):
-    code = "from auditor.resources import tree; print(tree('configs'))"
+@pytest.mark.parametrize("kind", ["configs", "kernels"])
+def test_the_wheels_own_files_are_used(inspector, tmp_path, kind):
+    code = f"from auditor.resources import tree; print(tree({kind!r}))"
     done = inspector.run("python", "-c", code, cwd=tmp_path)
-    assert done.stdout.strip() == str(inspector.site / "auditor" / "_configs")
+    assert done.stdout.strip() == str(inspector.site / "auditor" / f"_{kind}")
 
 
 @pytest.mark.parametrize("command", [("auditor",), ("python", "-m", "auditor")])

@@ -26,6 +26,7 @@ ERRORS = {
     "CountingError": ("AuditorError", 1),
     "NativeUnavailable": ("CountingError", 1),
     "HardwareError": ("AuditorError", 1),
+    "DeviceError": ("AuditorError", 1),
     "LedgerError": ("AuditorError", 1),
     "LedgerUnwritable": ("LedgerError", 1),
     "LedgerInvalid": ("LedgerError", 4),

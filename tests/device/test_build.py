@@ -1,0 +1,72 @@
+"""The kernels compile for every architecture that they are meant for, with no device at hand and without spilling."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from auditor.device import build
+from auditor.errors import DeviceError
+from auditor.resources import tree
+
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120")
+SOURCES = sorted(path.name for path in tree("kernels").glob("*.cu"))
+
+pytest.importorskip("cuda.core", reason="cuda-core compiles the kernels")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", SOURCES)
+def test_it_compiles_by_nvrtc_and_no_kernel_spills(name, arch):
+    compiled = build.compile_kernel(name, arch=arch)
+    assert compiled.cubin.startswith(b"\x7fELF")
+    assert len(compiled.usage) == build.source(name).count('extern "C" __global__')
+    assert [usage for usage in compiled.usage if usage.spill_bytes] == []
+
+
+def test_a_source_that_does_not_compile_is_told_with_the_compilers_words(tmp_path, monkeypatch):
+    (tmp_path / "broken.cu").write_text('extern "C" __global__ void broken() { nothing(); }\n')
+    monkeypatch.setattr(build, "tree", lambda kind: tmp_path)
+    with pytest.raises(DeviceError, match=r'kernels/broken.cu does not compile for sm_80: .*"nothing" is undefined'):
+        build.compile_kernel("broken.cu", arch="sm_80")
+
+
+def test_an_architecture_that_the_compiler_does_not_know_is_told():
+    with pytest.raises(DeviceError, match=r"does not compile for sm_35: .*gpu-architecture"):
+        build.compile_kernel(SOURCES[0], arch="sm_35")
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    with pytest.raises(DeviceError, match="cuda-core is not installed") as told:
+        build.compile_kernel(SOURCES[0], arch="sm_80")
+    assert told.value.remedy == "Install what compiles the kernels with: pip install 'auditor[cuda]'"
+
+
+@pytest.mark.parametrize(
+    ("capability", "arch"),
+    [
+        ((7, 5), "sm_75"),
+        ((8, 0), "sm_80"),
+        ((8, 9), "sm_89"),
+        ((9, 0), "sm_90a"),
+        ((10, 0), "sm_100a"),
+        ((12, 0), "sm_120a"),
+    ],
+)
+def test_the_architecture_of_a_device(capability, arch):
+    assert build.arch_of(capability) == arch
+
+
+def test_spills_are_read_from_the_compilers_report():
+    log = (
+        "ptxas info    : 0 bytes gmem\n"
+        "ptxas info    : Compiling entry function 'first' for 'sm_80'\nptxas info    : Function properties for first\n"
+        "    16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads\n"
+        "ptxas info    : Used 255 registers, 352 bytes cmem[0]\n"
+        "ptxas info    : Compiling entry function 'second' for 'sm_80'\n"
+        "ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
+        "ptxas info    : Used 8 registers, used 0 barriers\n"
+    )
+    assert list(build.parse_usage(log)) == [build.Usage("first", 255, 16, 20), build.Usage("second", 8, 0, 0)]
