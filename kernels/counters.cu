@@ -1,10 +1,114 @@
-// Operation counts that only the device knows, added up in its memory where nobody has to wait for them.
+// Operation counts that only the device knows, added up in its memory, where nobody has to wait for them.
+//
+// Every argument is a whole number of 64 bits or an address; no thread waits for another, so that the same source runs
+// with one thread after the other. Loops are not unrolled: few are long, and a process compiles this while it trains.
 #include "counting.h"
 
-using counting::Amount;
-using counting::Word;
+using namespace counting;
 
-// Adds a number that the host knows. Captured into a CUDA graph, it counts the graph's replays, whoever replays it.
+namespace {
+
+__device__ inline Long first_of_thread() {
+  return static_cast<Long>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+__device__ inline Long number_of_threads() {
+  return static_cast<Long>(gridDim.x) * blockDim.x;
+}
+
+} // namespace
+
+// A number that the host knows. Captured into a CUDA graph, it counts the graph's replays, whoever replays it.
 extern "C" __global__ void add_number(Amount* amount, Word number) {
-  counting::add(amount, number);
+  if (first_of_thread() == 0) {
+    add(amount, number);
+  }
+}
+
+// Pairs of query and key of sequences of any lengths: those within the mask, and those outside of it. Lengths are between
+// offsets, or the same for all; of the keys, a length for each sequence goes before both.
+extern "C" __global__ void add_pairs(
+    Amount* within,
+    Amount* outside,
+    const void* query_offsets,
+    Word query_offsets_wide,
+    const void* key_offsets,
+    Word key_offsets_wide,
+    const void* keys_used,
+    Word keys_used_wide,
+    Long sequences,
+    Long queries_each,
+    Long keys_each,
+    Long before,
+    Long after,
+    Word at_the_end) {
+  const Numbers query_at{query_offsets, query_offsets_wide};
+  const Numbers key_at{key_offsets, key_offsets_wide};
+  const Numbers used{keys_used, keys_used_wide};
+  Wide all = 0;
+  Wide met = 0;
+#pragma unroll 1
+  for (Long at = first_of_thread(); at < sequences; at += number_of_threads()) {
+    const Long queries = query_at.given() ? query_at.between(at) : queries_each;
+    const Long given_keys = key_at.given() ? key_at.between(at) : keys_each;
+    const Long keys = used.given() ? clamp(used.at(at), 0, used.at(at)) : given_keys;
+    all += static_cast<Wide>(queries) * static_cast<Wide>(keys);
+    met += pairs_within(queries, keys, before, after, at_the_end != 0 ? keys - queries : 0);
+  }
+  add(within, met);
+  add(outside, all - met);
+}
+
+// Rows (or columns) that groups take of so many: each group ends where the next begins.
+extern "C" __global__ void add_steps(Amount* amount, const void* ends, Word ends_wide, Long groups, Long most) {
+  const Numbers end_at{ends, ends_wide};
+  Wide steps = 0;
+#pragma unroll 1
+  for (Long at = first_of_thread(); at < groups; at += number_of_threads()) {
+    const Long end = clamp(end_at.at(at), 0, most);
+    const Long begin = at == 0 ? 0 : clamp(end_at.at(at - 1), 0, most);
+    steps += end > begin ? static_cast<Wide>(end - begin) : 0;
+  }
+  add(amount, steps);
+}
+
+// Scores in the blocks that a block mask keeps, and those outside. For every row of blocks there are two numbers: of blocks
+// that are masked inside, and of blocks that are kept whole. At the edges, what lies outside of the scores is left out.
+extern "C" __global__ void add_blocks(
+    Amount* kept,
+    Amount* left_out,
+    const void* partial,
+    const void* full,
+    Word wide,
+    Long rows,
+    Long rows_each,
+    Long query_block,
+    Long key_block,
+    Long queries,
+    Long keys,
+    Word times) {
+  const Numbers partial_at{partial, wide};
+  const Numbers full_at{full, wide};
+  Wide all = 0;
+  Wide met = 0;
+#pragma unroll 1
+  for (Long at = first_of_thread(); at < rows; at += number_of_threads()) {
+    const Long height = clamp(queries - at % rows_each * query_block, 0, query_block);
+    const Long blocks = partial_at.at(at) + (full_at.given() ? full_at.at(at) : 0);
+    all += static_cast<Wide>(height) * static_cast<Wide>(keys);
+    met += static_cast<Wide>(height) * static_cast<Wide>(clamp(blocks * key_block, 0, keys));
+  }
+  add(kept, met * times);
+  add(left_out, (all - met) * times);
+}
+
+// The amounts as they stand, for a copy to the host; others may go on adding.
+extern "C" __global__ void copy_amounts(const Amount* amounts, Amount* copies, Long number) {
+#pragma unroll 1
+  for (Long at = first_of_thread(); at < number; at += number_of_threads()) {
+    const volatile Amount* const amount = amounts + at;
+    copies[at].high = amount->high;
+    __threadfence();
+    copies[at].low = amount->low;
+  }
 }

@@ -65,7 +65,7 @@ def compile_kernel(name: str, *, arch: str) -> Compiled:
     log = io.StringIO()
     with _told(f"kernels/{name} does not compile for {arch}", remedy=None):
         options = core.ProgramOptions(
-            name=name, arch=arch, std="c++17", include_path=str(tree("kernels")), ptxas_options="-v"
+            name=name, arch=arch, std="c++17", include_path=str(tree("kernels")), ptxas_options="-v", device_int128=True
         )
         code = core.Program(source(name), "c++", options).compile("cubin", logs=log)
     return Compiled(name, arch, bytes(code.code), log.getvalue().rstrip("\0\n"))
