@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.config import Settings
-from auditor.counting import captured, compiled
+from auditor.counting import captured, compiled, devices
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
@@ -235,13 +235,17 @@ class Session:
         for what in compiled.unseen():
             message = f"{what} has compiled parts of this run: what it computes in kernels of its own is not counted"
             self._note_once(book, "compiled", message, key=what)
+        for what, told in devices.problems().items():
+            self._note_once(book, "device", told.message, key=what, lower_bound=told.lower_bound)
 
-    def _note_once(self, book: SegmentBook, cause: str, message: str, key: str = "") -> None:
+    def _note_once(
+        self, book: SegmentBook, cause: str, message: str, key: str = "", *, lower_bound: bool = True
+    ) -> None:
         if (key or cause) in self._told:
             return
         self._told.add(key or cause)
         _say(message)
-        book.gap(cause, message, lower_bound=True)
+        book.gap(cause, message, lower_bound=lower_bound)
         if cause == "formula":
             self._error = self._error or CountingError(message)
 

@@ -16,6 +16,11 @@ __device__ inline Long number_of_threads() {
   return static_cast<Long>(gridDim.x) * blockDim.x;
 }
 
+// From one offset to the next.
+__device__ inline Long length(const Numbers& offsets, Long at, Long longest) {
+  return offsets.given() ? clamp(offsets.at(at + 1) - offsets.at(at), 0, longest) : longest;
+}
+
 } // namespace
 
 // A number that the host knows. Captured into a CUDA graph, it counts the graph's replays, whoever replays it.
@@ -26,7 +31,7 @@ extern "C" __global__ void add_number(Amount* amount, Word number) {
 }
 
 // Pairs of query and key of sequences of any lengths: those within the mask, and those outside of it. Lengths are between
-// offsets, or the same for all; of the keys, a length for each sequence goes before both.
+// offsets, or the same for all; of the keys, a length for each sequence goes before both. None is more than the longest.
 extern "C" __global__ void add_pairs(
     Amount* within,
     Amount* outside,
@@ -37,8 +42,8 @@ extern "C" __global__ void add_pairs(
     const void* keys_used,
     Word keys_used_wide,
     Long sequences,
-    Long queries_each,
-    Long keys_each,
+    Long longest_query,
+    Long longest_key,
     Long before,
     Long after,
     Word at_the_end) {
@@ -49,9 +54,8 @@ extern "C" __global__ void add_pairs(
   Wide met = 0;
 #pragma unroll 1
   for (Long at = first_of_thread(); at < sequences; at += number_of_threads()) {
-    const Long queries = query_at.given() ? query_at.between(at) : queries_each;
-    const Long given_keys = key_at.given() ? key_at.between(at) : keys_each;
-    const Long keys = used.given() ? clamp(used.at(at), 0, used.at(at)) : given_keys;
+    const Long queries = length(query_at, at, longest_query);
+    const Long keys = used.given() ? clamp(used.at(at), 0, longest_key) : length(key_at, at, longest_key);
     all += static_cast<Wide>(queries) * static_cast<Wide>(keys);
     met += pairs_within(queries, keys, before, after, at_the_end != 0 ? keys - queries : 0);
   }

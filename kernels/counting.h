@@ -47,10 +47,6 @@ struct Numbers {
   __host__ __device__ Long at(Long place) const {
     return wide != 0 ? static_cast<const Long*>(data)[place] : static_cast<const int*>(data)[place];
   }
-  // From one offset to the next.
-  __host__ __device__ Long between(Long place) const {
-    return clamp(at(place + 1) - at(place), 0, at(place + 1));
-  }
 };
 
 // Of the pairs of so many queries and keys, those in which key j comes no later than query i + `shift`.

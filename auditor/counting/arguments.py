@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from auditor.counting.measured import OPERATORS
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import NUMBER, Argument, Shape, Signature, encode_arguments
@@ -50,23 +51,26 @@ class Schema:
     """An operator's arguments as the counter needs them: names, defaults, and which may be a number of any value.
 
     ``free``: it computes nothing, so that it need not be noted; ``matrix``: it belongs to a matrix family;
-    ``unpriced``: there is no formula for it, so that what it runs inside is worth noting.
+    ``unpriced``: there is no formula for it, so that what it runs inside is worth noting; ``plain``: it is noted, and
+    nothing else is to be done about it; ``measured``: what it computes may be a matter of values.
     """
 
-    __slots__ = ("_defaults", "_names", "_numbers", "free", "matrix", "op", "unpriced")
+    __slots__ = ("_defaults", "_numbers", "free", "matrix", "measured", "names", "op", "plain", "unpriced")
 
     def __init__(self, func: torch._ops.OpOverload) -> None:
         arguments = func._schema.arguments  # noqa: SLF001 - torch offers no other way to a schema
         name, overload = func._schema.name, func._schema.overload_name  # noqa: SLF001
         op = f"{name}.{overload}" if overload else name
         self.op = noted_name(op)
-        self._names = tuple(argument.name for argument in arguments)
+        self.names = tuple(argument.name for argument in arguments)
         self._defaults = tuple(argument.default_value for argument in arguments)
         self._numbers = tuple(_may_be_number(str(argument.real_type)) for argument in arguments)
         formula = TABLE.find(op) or TABLE.find_sparse(op)
         self.unpriced = formula is None and not is_marker(name)
         self.matrix = formula is not None and formula.family in MATRIX_FAMILIES
         self.free = is_marker(name) or (formula is not None and formula.function is None)
+        self.measured = op in OPERATORS
+        self.plain = not self.free and not self.measured
 
     def key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         """What tells this call's signature from another's, cheap to make and to hash."""
@@ -76,7 +80,7 @@ class Schema:
             return parts
         named = [
             (name, describe(kwargs[name], number))
-            for name, number in zip(self._names, numbers, strict=True)
+            for name, number in zip(self.names, numbers, strict=True)
             if name in kwargs
         ]
         return (*parts, tuple(named), True)
@@ -91,9 +95,7 @@ class Schema:
         """All arguments of a call, in canonical form; ``size`` makes a whole number of a size that may be symbolic."""
         return tuple(
             _canonical(args[index] if index < len(args) else kwargs.get(name, default), number, size)
-            for index, (name, default, number) in enumerate(
-                zip(self._names, self._defaults, self._numbers, strict=True)
-            )
+            for index, (name, default, number) in enumerate(zip(self.names, self._defaults, self._numbers, strict=True))
         )
 
 

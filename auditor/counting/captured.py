@@ -3,6 +3,9 @@
 While a graph is being captured, what the counters note is set aside; it stays with the graph, and each replay adds it.
 The device's other work stops during a capture, so all that is noted meanwhile is taken to be captured. Captures inside
 compiled code are hidden with all it runs, and their replays too: they count as runs of the compiled code.
+
+On a GPU the replays are counted by the device: what counts them is captured with the rest, so that a replay counts
+whoever asks for it. Those that torch is asked for are counted beside, and stand in where the device tells of fewer.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from auditor.counting import devices
+from auditor.counting.devices import Replays
 from auditor.counting.graphs import Calls
 from auditor.counting.patching import Patch, Patches
 from auditor.tally import Phase, Signature, Tally, merge
 
-_NAME = "auditor_captured"
+_NAME, _REPLAYS = "auditor_captured", "auditor_replays"
 
 
 class CapturingCounter(Protocol):
@@ -27,8 +32,12 @@ class CapturingCounter(Protocol):
     def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
 
-    def note_replay(self, calls: Calls) -> None:
-        """Add executed calls, unless what this thread runs is hidden."""
+    @property
+    def hides(self) -> bool:
+        """Whether what this thread runs is not noted."""
+
+    def note_replay(self, calls: Calls, replays: Replays | None = None) -> None:
+        """Add executed calls, or leave them to the device that counts them, unless what this thread runs is hidden."""
 
 
 class Aside:
@@ -87,7 +96,12 @@ def detach(counter: CapturingCounter) -> None:
 def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def begin(graph: Any, *args: Any, **kwargs: Any) -> Any:
-        out = original(graph, *args, **kwargs)
+        counted = not all(counter.hides for counter in _counters)
+        if counted:
+            devices.open_for_capture()
+        with devices.capture_begun():
+            out = original(graph, *args, **kwargs)
+        setattr(graph, _REPLAYS, devices.count_replays() if counted else None)
         for counter in _counters:
             counter.set_aside()
         return out
@@ -101,9 +115,14 @@ def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(graph, *args, **kwargs)
         finally:
+            devices.capture_ended()
             # All counters have noted the same; one that came in the middle of the capture knows less.
             captured = [counter.taken_aside() for counter in _counters]
-            setattr(graph, _NAME, max(captured, key=lambda calls: sum(calls.values()), default={}))
+            calls = max(captured, key=lambda calls: sum(calls.values()), default={})
+            setattr(graph, _NAME, calls)
+            replays = getattr(graph, _REPLAYS, None)
+            if replays is not None:
+                replays.calls = calls
 
     return end
 
@@ -113,8 +132,9 @@ def _replaying(original: Callable[..., Any]) -> Callable[..., Any]:
     def replay(graph: Any, *args: Any, **kwargs: Any) -> Any:
         out = original(graph, *args, **kwargs)
         calls = getattr(graph, _NAME, UNDESCRIBED)
+        replays = getattr(graph, _REPLAYS, None)
         for counter in _counters:
-            counter.note_replay(calls)
+            counter.note_replay(calls, replays)
         return out
 
     return replay

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from auditor.counting.devices import Replays
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.graphs import Calls
 from auditor.counting.native import NativeCounter
@@ -60,8 +61,12 @@ class Counter(Protocol):
     def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
 
-    def note_replay(self, calls: Calls) -> None:
-        """Add executed calls, unless what this thread runs is hidden."""
+    @property
+    def hides(self) -> bool:
+        """Whether what this thread runs is not noted."""
+
+    def note_replay(self, calls: Calls, replays: Replays | None = None) -> None:
+        """Add executed calls, or leave them to the device that counts them, unless what this thread runs is hidden."""
 
     def note_calls(self, calls: Calls) -> None:
         """Add executed calls on this thread."""

@@ -27,8 +27,10 @@ from torch.utils._python_dispatch import (
     _push_mode,
 )
 
+from auditor.counting import devices
 from auditor.counting.arguments import Schema, describe
 from auditor.counting.captured import Aside
+from auditor.counting.devices import DeviceCalls, Replays, both
 from auditor.counting.graphs import Calls
 from auditor.counting.phases import PhaseTracker
 from auditor.formulas import TABLE
@@ -130,6 +132,7 @@ class DispatchCounter:
         self._signatures: dict[tuple[Any, tuple[Any, ...]], Signature] = {}
         self._composites: dict[Any, bool] = {}
         self._aside = Aside(self._take_noted)
+        self._devices = DeviceCalls(self)
         self._mode = _Mode(self)
         self._attached = False
         self._original_bootstrap: Callable[[threading.Thread], None] | None = None
@@ -139,6 +142,7 @@ class DispatchCounter:
         if self._attached:
             return
         self._attached = True
+        self._devices.begin()
         self.phases.attach()
         self._watch_threads()
         self._mode.__enter__()  # type: ignore[no-untyped-call]
@@ -151,6 +155,7 @@ class DispatchCounter:
         self._unwatch_threads()
         self.phases.detach()
         _leave(self._mode)
+        self._devices.end(self.purpose)
 
     @property
     def attached(self) -> bool:
@@ -164,7 +169,7 @@ class DispatchCounter:
 
     def take(self) -> Tally:
         """What was counted since the last call, on all threads, under the purpose that was set meanwhile."""
-        return self._aside.take()
+        return both(self._aside.take(), self._devices.take(self.purpose, wait=True))
 
     def set_aside(self) -> None:
         """What is noted from now on does not count."""
@@ -174,10 +179,21 @@ class DispatchCounter:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
 
-    def note_replay(self, calls: Calls) -> None:
-        """Add executed calls, unless what this thread runs is hidden."""
-        if self.counting:
+    @property
+    def hides(self) -> bool:
+        """Whether what this thread runs is not noted."""
+        return not self.counting or not self._holds_here()
+
+    def note_replay(self, calls: Calls, replays: Replays | None = None) -> None:
+        """Add executed calls, or leave them to the device that counts them, unless what this thread runs is hidden."""
+        if self.hides:
+            return
+        if replays is None:
             self.note_calls(calls)
+        else:
+            self._hear(calls)
+            self._devices.replayed(replays)
+            self._tell_due()
 
     def _take_noted(self) -> Tally:
         calls: dict[Entry, int] = {}
@@ -193,8 +209,8 @@ class DispatchCounter:
         return Tally(calls)
 
     def cut(self) -> Callable[[], Tally] | None:
-        """What `take` gives, behind a call; None where it is nothing."""
-        tally = self.take()
+        """What `take` gives, behind a call, without waiting for devices while attached; None where it is nothing."""
+        tally = both(self._aside.take(), self._devices.take(self.purpose, wait=not self._attached))
         return (lambda: tally) if tally else None
 
     def peek(self) -> Tally:
@@ -213,6 +229,8 @@ class DispatchCounter:
         self._cells = []
         self._local = _Local()
         self._aside = Aside(self._take_noted)
+        self._devices.forget()
+        devices.forget()
 
     @staticmethod
     def _drain(cell: _Cell, *, own: bool) -> Mapping[Key, int]:
@@ -233,7 +251,7 @@ class DispatchCounter:
             schema = self._schemas.get(func)
             if schema is None:
                 schema = self._schemas[func] = Schema(func)
-            if schema.free:
+            if not schema.plain and (schema.free or self._measured(schema, args, kwargs)):
                 return
             described = schema.key(args, kwargs)
             if (func, described) not in self._signatures:
@@ -246,6 +264,16 @@ class DispatchCounter:
             if self._on_error is None:
                 raise
             self._on_error(error)
+
+    def _measured(self, schema: Schema, args: Any, kwargs: Any) -> bool:
+        """Whether what the call computes is a matter of values, and has been measured."""
+        phase, arguments = self.phases.current(), {**dict(zip(schema.names, args, strict=False)), **kwargs}
+        measured = devices.measure(schema.signature(args, kwargs), arguments, phase, self)
+        if measured is None:
+            return False
+        self._hear((unit, phase) for unit in measured.units)
+        self._add_all(measured.calls)
+        return True
 
     def note_opaque(self, op: str, args: tuple[Any, ...]) -> None:
         """Add one call of something that is not an operator of the dispatcher: seen, and without a price."""
@@ -262,19 +290,26 @@ class DispatchCounter:
         if not self._attached or not self._holds_here():
             return
         try:
-            if self.phases.updating and _goes_forward(calls):
-                self.phases.end_update()
-            owner = self._local.owner or self._new_owner()
-            known, signatures = owner.cell.calls, self._signatures
-            for (signature, phase), number in calls.items():
-                key = (signature, phase, ())
-                known[key] = known.get(key, 0) + number
-                signatures[signature, ()] = signature
-            self._tell_due()
+            self._hear(calls)
+            self._add_all(calls)
         except Exception as error:
             if self._on_error is None:
                 raise
             self._on_error(error)
+
+    def _hear(self, calls: Iterable[tuple[Signature, Phase]]) -> None:
+        """Such calls have run: an update of the parameters has ended where a forward has begun."""
+        if self.phases.updating and _goes_forward(calls):
+            self.phases.end_update()
+
+    def _add_all(self, calls: Calls) -> None:
+        owner = self._local.owner or self._new_owner()
+        known, signatures = owner.cell.calls, self._signatures
+        for (signature, phase), number in calls.items():
+            key = (signature, phase, ())
+            known[key] = known.get(key, 0) + number
+            signatures[signature, ()] = signature
+        self._tell_due()
 
     def _holds_here(self) -> bool:
         """Whether the mode, or its like on another thread, is on this thread's stack."""

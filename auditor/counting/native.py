@@ -11,11 +11,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
+import torch
+
+from auditor.counting import devices
 from auditor.counting.arguments import is_marker, noted_name
 from auditor.counting.captured import Aside
+from auditor.counting.devices import HIDERS, DeviceCalls, Hider, Replays, both
 from auditor.counting.graphs import Calls
+from auditor.counting.measured import OPERATORS
 from auditor.counting.native_build import load
 from auditor.counting.phases import KEEPERS, Keeper, watch_functions
 from auditor.formulas import TABLE
@@ -56,6 +62,10 @@ class _Role(IntEnum):
     MATRIX = 1
     HIDING = 2  # not noted itself, and what it runs inside is not either
     OPEN = 3  # without a price: noted, and what it runs inside is noted as well
+    MEASURED = 4  # what it computes is a matter of values: asked for what to note in its place
+
+
+_PRODUCTS = (_Role.MATRIX, _Role.MEASURED)
 
 
 class _Attention(IntEnum):
@@ -79,8 +89,9 @@ class _Core:
         self._foreign: set[str] = set()  # wrapped operators of others, which may get other kernels at any time
         self._lock = threading.RLock()
         self._unwatch: Callable[[], None] | None = None
-        library.start(self._attend)
+        library.start(self._attend, self._measure)
         KEEPERS.append(Keeper(library.keep_phase, library.restore_phase))
+        HIDERS.append(Hider(library.hide, library.show))
 
     def join(self, counter: NativeCounter) -> None:
         """From now on the counter hears of everything."""
@@ -132,6 +143,16 @@ class _Core:
                 self.signatures.clear()
             self.signatures[index, words] = signature
         return signature
+
+    def _measure(self, index: int, words: bytes, phase: int, values: tuple[Any, ...]) -> bool:
+        """Called by the native tally after an operator: whether its values were measured, and it need not be noted."""
+        arguments = dict(zip(_names(self.library.operator_name(index)), values, strict=True))
+        measured = devices.measure(self.signature(index, words), arguments, _PHASES[phase], self)
+        if measured is None:
+            return False
+        for counter in list(self.counters) if measured.calls else ():
+            counter.note_calls(measured.calls)
+        return True
 
     def _wrap(self) -> None:
         """Wrap every operator, as the table of formulas has it."""
@@ -189,7 +210,16 @@ def _role(name: str) -> _Role | None:
         return _Role.OPEN
     if formula.function is None:
         return _Role.HIDING
+    if name in OPERATORS:
+        return _Role.MEASURED
     return _Role.MATRIX if formula.family in MATRIX_FAMILIES else _Role.NOTED
+
+
+@cache
+def _names(op: str) -> tuple[str, ...]:
+    """The arguments of an operator, in the order of its schema."""
+    name, _, overload = op.partition(".")
+    return tuple(argument.name for argument in torch._C._get_schema(name, overload).arguments)  # noqa: SLF001
 
 
 def _decode(words: bytes, dtypes: list[str]) -> list[Argument]:
@@ -292,6 +322,7 @@ class NativeCounter:
         self._mine = _Mine()
         self._lock = threading.Lock()
         self._aside = Aside(self._take_noted)
+        self._devices = DeviceCalls(self._core)
         self._on_error = on_error
         self._on_due = on_due
         self._due = False
@@ -302,6 +333,7 @@ class NativeCounter:
         """From now on every operator of every thread is counted."""
         if not self._attached:
             self._attached = True
+            self._devices.begin()
             self._core.join(self)
 
     def detach(self) -> None:
@@ -309,6 +341,7 @@ class NativeCounter:
         if self._attached:
             self._attached = False
             self._core.leave(self)
+            self._devices.end(self.purpose)
 
     @property
     def attached(self) -> bool:
@@ -327,9 +360,13 @@ class NativeCounter:
             self._core.library.set_due()
 
     def cut(self) -> Callable[[], Tally] | None:
-        """What was counted since the last time, under the purpose that was set meanwhile; None where it is nothing."""
-        if self._aside.holds:
-            tally = self._aside.take()
+        """What was counted since the last time, under the purpose that was set meanwhile; None where it is nothing.
+
+        While attached, devices are not waited for: what they count comes with a later cut.
+        """
+        arrived = self._devices.take(self.purpose, wait=not self._attached)
+        if arrived or self._aside.holds:
+            tally = both(self._aside.take(), arrived)
             return (lambda: tally) if tally else None
         return self._cut_noted()
 
@@ -344,8 +381,8 @@ class NativeCounter:
         return (lambda: self._tally(rows, noted, purpose)) if rows or noted else None
 
     def take(self) -> Tally:
-        """What was counted since the last call, on all threads."""
-        return self._aside.take()
+        """What was counted since the last call, on all threads and devices."""
+        return both(self._aside.take(), self._devices.take(self.purpose, wait=True))
 
     def set_aside(self) -> None:
         """What is noted from now on does not count."""
@@ -355,10 +392,20 @@ class NativeCounter:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
 
-    def note_replay(self, calls: Calls) -> None:
-        """Add executed calls, unless what this thread runs is hidden."""
-        if not self._core.library.is_hidden():
+    @property
+    def hides(self) -> bool:
+        """Whether what this thread runs is not noted."""
+        return bool(self._core.library.is_hidden())
+
+    def note_replay(self, calls: Calls, replays: Replays | None = None) -> None:
+        """Add executed calls, or leave them to the device that counts them, unless what this thread runs is hidden."""
+        if self.hides or not self._attached:
+            return
+        if replays is None:
             self.note_calls(calls)
+        else:
+            self._hear(calls)
+            self._devices.replayed(replays)
 
     def _take_noted(self) -> Tally:
         cut = self._cut_noted()
@@ -371,6 +418,8 @@ class NativeCounter:
     def forget(self) -> None:
         """Drop what was counted; for a forked child, whose parent keeps it."""
         self._core.forget()
+        devices.forget()
+        self._devices.forget()
         self._aside = Aside(self._take_noted)
         self.received, self._noted, self._mine, self._lock = [], {}, _Mine(), threading.Lock()
 
@@ -388,15 +437,19 @@ class NativeCounter:
         """Add calls that compiled code has executed on this thread."""
         if not self._attached:
             return
-        if self.phases.updating and any(
-            phase is Phase.FORWARD and _role(signature.op) is _Role.MATRIX for signature, phase in calls
-        ):
-            self.phases.end_update()
+        self._hear(calls)
         mine = self._mine.noted
         with self._lock:
             for key, number in calls.items():
                 self._noted[key] = self._noted.get(key, 0) + number
                 mine[key] = mine.get(key, 0) + number
+
+    def _hear(self, calls: Calls) -> None:
+        """Such calls have run: an update of the parameters has ended where a forward has begun."""
+        if self.phases.updating and any(
+            phase is Phase.FORWARD and _role(signature.op) in _PRODUCTS for signature, phase in calls
+        ):
+            self.phases.end_update()
 
     def _tally(self, rows: list[Row], noted: Noted, purpose: Purpose) -> Tally:
         calls = {Entry(signature, phase, purpose): number for (signature, phase), number in noted.items()}

@@ -14,6 +14,7 @@
 #include <ATen/core/jit_type.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/python_variable.h>
 
 #include <algorithm>
 #include <atomic>
@@ -40,7 +41,7 @@ using Words = std::vector<int64_t>;
 // The numbers of these are native.py's too.
 enum Phase : uint8_t { FORWARD, BACKWARD, RECOMPUTE, OPTIMIZER, INFERENCE };
 enum Tag : int64_t { NONE, NUMBER, BOOL, INT, STRING, LIST, TENSOR };
-enum Role : uint8_t { NOTED, MATRIX, HIDING, OPEN };
+enum Role : uint8_t { NOTED, MATRIX, HIDING, OPEN, MEASURED };
 enum Attention : uint32_t { DUE = 1, LATE = 2, FAILED = 4 };
 
 constexpr int NO_TASK = -1;
@@ -195,6 +196,7 @@ std::atomic<bool> active{false};
 std::atomic<bool> updating{false}; // a backward pass has ended and no differentiable forward has begun
 std::atomic<uint32_t> attention{0};
 PyObject* on_attention = nullptr;
+PyObject* on_measured = nullptr; // asked of a call that has run: whether what it computed was measured
 
 // Hands the table over when its thread ends.
 struct ThreadEnd {
@@ -428,6 +430,59 @@ void attend_if_asked(uint32_t wanted) {
   }
 }
 
+// The value for Python: tensors, lists and what numbers may be; nothing for the rest.
+PyObject* as_object(const IValue& value) {
+  if (value.isTensor()) {
+    return value.toTensor().defined() ? THPVariable_Wrap(value.toTensor()) : Py_NewRef(Py_None);
+  }
+  if (value.isBool()) {
+    return PyBool_FromLong(value.toBool());
+  }
+  if (value.isInt()) {
+    return PyLong_FromLongLong(value.toInt());
+  }
+  if (!value.isList()) {
+    return Py_NewRef(Py_None);
+  }
+  const auto parts = value.toListRef();
+  PyObject* const list = PyList_New(static_cast<Py_ssize_t>(parts.size()));
+  for (size_t at = 0; list != nullptr && at < parts.size(); ++at) {
+    PyList_SetItem(list, static_cast<Py_ssize_t>(at), as_object(parts[at]));
+  }
+  return list;
+}
+
+// Whether Python measured a call: its operator, words, phase and arguments.
+bool ask_python(size_t index, const Words& words, Phase phase, const std::vector<IValue>& arguments) {
+  if (on_measured == nullptr || !Py_IsInitialized()) {
+    return false;
+  }
+  const PyGILState_STATE state = PyGILState_Ensure();
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyObject* const values = PyTuple_New(static_cast<Py_ssize_t>(arguments.size()));
+  for (size_t at = 0; values != nullptr && at < arguments.size(); ++at) {
+    PyTuple_SetItem(values, static_cast<Py_ssize_t>(at), as_object(arguments[at]));
+  }
+  PyObject* const result = values == nullptr ? nullptr
+                                             : PyObject_CallFunction(
+                                                   on_measured,
+                                                   "ny#bN",
+                                                   static_cast<Py_ssize_t>(index),
+                                                   reinterpret_cast<const char*>(words.data()),
+                                                   static_cast<Py_ssize_t>(words.size() * sizeof(int64_t)),
+                                                   static_cast<int>(phase),
+                                                   values);
+  if (result == nullptr) {
+    PyErr_WriteUnraisable(on_measured);
+  }
+  const bool measured = result == Py_True;
+  Py_XDECREF(result);
+  PyErr_Restore(type, value, trace);
+  PyGILState_Release(state);
+  return measured;
+}
+
 struct Hidden {
   explicit Hidden(Thread& thread) : thread(thread) {
     ++thread.hidden;
@@ -468,6 +523,18 @@ class Wrapper final : public c10::OperatorKernel {
       describe_call(*stack, words, written);
       call(handle, keys, stack);
       note(thread, words, written);
+    } else if (role == MEASURED) {
+      Words words;
+      std::vector<IValue> written;
+      const std::vector<IValue> arguments(stack->end() - op_->num_arguments, stack->end());
+      describe_call(*stack, words, written);
+      {
+        const Hidden inside(thread);
+        call(handle, keys, stack);
+      }
+      if (!measured(thread, words, arguments)) {
+        note(thread, words, written);
+      }
     } else {
       std::vector<IValue> written;
       thread.words.clear();
@@ -511,6 +578,25 @@ class Wrapper final : public c10::OperatorKernel {
     }
   }
 
+  // The call has returned; what it computed may be a matter of values, for Python to measure.
+  bool measured(Thread& thread, const Words& words, const std::vector<IValue>& arguments) const {
+    bool measured = false;
+    try {
+      const Phase phase = current_phase(thread);
+      {
+        const Hidden inside(thread);
+        measured = ask_python(op_->index, words, phase, arguments);
+      }
+      if (measured && phase == FORWARD) {
+        updating.store(false, std::memory_order_relaxed);
+      }
+    } catch (...) {
+      attention.fetch_or(FAILED);
+    }
+    attend_if_asked(DUE | LATE | FAILED);
+    return measured;
+  }
+
   // The call has returned.
   void note(Thread& thread, Words& words, const std::vector<IValue>& written) const {
     try {
@@ -518,7 +604,7 @@ class Wrapper final : public c10::OperatorKernel {
         describe(value, true, words);
       }
       const Phase phase = current_phase(thread);
-      if (phase == FORWARD && op_->role == MATRIX && updating.load(std::memory_order_relaxed)) {
+      if (phase == FORWARD && (op_->role == MATRIX || op_->role == MEASURED) && updating.load(std::memory_order_relaxed)) {
         updating.store(false, std::memory_order_relaxed);
       }
       table_of(thread).add(op_, phase, words.data(), words.size());
@@ -985,11 +1071,15 @@ PyObject* leave_optimizer(PyObject*, PyObject*) {
   return none();
 }
 
-// start(callback): before anything is counted.
-PyObject* start(PyObject*, PyObject* callback) {
+// start(on_attention, on_measured): before anything is counted.
+PyObject* start(PyObject*, PyObject* arguments) {
   return guarded([&]() -> PyObject* {
-    Py_INCREF(callback);
-    Py_XSETREF(on_attention, callback);
+    PyObject *attending = nullptr, *measuring = nullptr;
+    if (!PyArg_ParseTuple(arguments, "OO", &attending, &measuring)) {
+      return nullptr;
+    }
+    Py_XSETREF(on_attention, Py_NewRef(attending));
+    Py_XSETREF(on_measured, Py_NewRef(measuring));
     static auto* const listening = new c10::RegistrationHandleRAII(
         c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>()));
     (void)listening;
@@ -1012,7 +1102,7 @@ PyObject* dtype_names(PyObject*, PyObject*) {
 }
 
 PyMethodDef methods[] = {
-    {"start", start, METH_O, nullptr},
+    {"start", start, METH_VARARGS, nullptr},
     {"operators", list_operators, METH_NOARGS, nullptr},
     {"wrap", wrap_operators, METH_VARARGS, nullptr},
     {"declared", declared, METH_NOARGS, nullptr},

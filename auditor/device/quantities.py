@@ -1,7 +1,7 @@
-"""What is measured of one call: tensors whose values say how much it computes, and the arithmetic from these to numbers.
+"""What is measured of one call: tensors whose values say how much it computes, and the way from these to numbers.
 
-Each quantity is worked out in two ways that agree: by a kernel of ``kernels/counters.cu``, and by plain tensor arithmetic
-(`values`), on whatever device the tensors lie. Plain arithmetic is in 64 bits, which one call does not overflow: the
+Each quantity is worked out in two ways that agree: by a kernel of ``kernels/counters.cu``, and by plain arithmetic on
+tensors (`values`), on whatever device they lie. Plain arithmetic is in 64 bits, which one call does not overflow: the
 positions of a batch are fewer than 2^31.
 """
 
@@ -40,9 +40,12 @@ class Quantity(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lengths:
-    """How long each sequence is: ``used`` where it is given, else from one of the ``offsets`` to the next, else ``each``."""
+    """How long each sequence is: ``used`` where it is given, else between two of the ``offsets``, else ``each``.
 
-    each: int = 0
+    None is longer than ``each``: a kernel goes no further, whatever memory that nobody has written to may hold.
+    """
+
+    each: int
     offsets: torch.Tensor | None = None
     used: torch.Tensor | None = None
 
@@ -53,18 +56,18 @@ class Lengths:
         return None if given is None else given.device
 
     def values(self) -> torch.Tensor | int:
-        """The lengths; none is negative."""
+        """The lengths."""
         if self.used is not None:
-            return _plain(self.used).clamp(min=0)
-        return self.each if self.offsets is None else _plain(self.offsets).diff().clamp(min=0)
+            return _plain(self.used).clamp(0, self.each)
+        return self.each if self.offsets is None else _plain(self.offsets).diff().clamp(0, self.each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs:
     """Pairs of query and key in packed sequences: within the mask, outside of it.
 
-    before, after: query i meets keys ``i - before`` to ``i + after``. at_the_end: counted from the key that stands beside
-    the query when both sequences end together, else when they begin together.
+    before, after: query i meets keys ``i - before`` to ``i + after``, counted from the key that is beside it when both
+    sequences begin together, or end together (at_the_end).
     """
 
     kernel: ClassVar[str] = "add_pairs"
@@ -100,7 +103,10 @@ class Pairs:
     def values(self) -> tuple[torch.Tensor | int, ...]:
         """Pairs within, and pairs outside."""
         queries, keys = torch.broadcast_tensors(
-            *(torch.as_tensor(side.values(), dtype=torch.int64, device=self.device) for side in (self.queries, self.keys))
+            *(
+                torch.as_tensor(side.values(), dtype=torch.int64, device=self.device)
+                for side in (self.queries, self.keys)
+            )
         )
         shift = keys - queries if self.at_the_end else torch.zeros_like(keys)
         before, after = min(self.before, _WIDEST), min(self.after, _WIDEST)
@@ -112,7 +118,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Steps:
-    """Rows or columns that groups take, of ``most``: group i ends before position ``ends[i]``, and the next begins there."""
+    """Rows or columns that groups take, of ``most``: group i ends where the next begins, at position ``ends[i]``."""
 
     kernel: ClassVar[str] = "add_steps"
     num_results: ClassVar[int] = 1

@@ -4,9 +4,9 @@ A sum has a key, whatever the user of it chooses. The device adds to it where th
 order of the stream, at every replay of a graph that it was captured into, whoever replays it. A `Reading` asks now and
 then for a copy, in the order of the stream that is current, and has the differences once they have arrived.
 
-There are two ways to add. `KernelTable` launches one small kernel for each call (``kernels/counters.cu``), into 128 bits.
-Where that cannot be had (no cuda-core, no NVRTC, another vendor's device), `PlainTable` works out the same with torch's
-own operators, some ten for each call, into 64 bits, of which differences stay exact.
+There are two ways to add. `KernelTable` launches one small kernel for each call (``kernels/counters.cu``), into 128
+bits. Where that cannot be had (no cuda-core, no NVRTC, another vendor's device), `PlainTable` works out the same with
+torch's own operators, some ten for each call, into 64 bits, of which differences stay exact.
 """
 
 from __future__ import annotations
@@ -172,11 +172,12 @@ class Sums:
 class Reading:
     """What a device adds from now on, as far as copies have arrived at the host."""
 
-    def __init__(self, sums: Sums) -> None:
+    def __init__(self, sums: Sums, *, from_zero: bool = False) -> None:
+        """``from_zero``: what has been added so far is part of it."""
         self.sums = sums
         self._before: dict[int, int] = {}
         self._copies: deque[_Copy] = deque()
-        if sums.keys:
+        for _ in range(0 if from_zero else 2):  # twice: should one come in the middle of a carry, the other does not
             self.copy(_BASE)
 
     def copy(self, label: Any) -> None:
@@ -188,23 +189,34 @@ class Reading:
         """What has arrived: (label, key, number added); Raises: DeviceError: it was waited for, and does not come."""
         deadline_s = time.monotonic() + wait_s
         while self._copies:
-            while not self._copies[0].arrived():
+            while not self._arrived(self._copies[0]):
                 if not wait_s:
                     return
                 if time.monotonic() > deadline_s:
-                    raise DeviceError(f"{self.sums.device} has not answered for {wait_s:g} s: what it counted is missing")
+                    raise DeviceError(f"{self.sums.device} has not answered for {wait_s:g} s")
                 time.sleep(_POLL_S)
             copy = self._copies.popleft()
             for key, added in self._differences(copy):
                 if copy.label is not _BASE:
                     yield copy.label, key, added
 
+    def _arrived(self, copy: _Copy) -> bool:
+        try:
+            return copy.arrived()
+        except RuntimeError as error:
+            raise DeviceError(f"{self.sums.device} is lost: {error}") from error
+
     def _differences(self, copy: _Copy) -> Iterator[tuple[Hashable, int]]:
-        """A copy that was made in the middle of a carry is too small by it, which shows: the next one has all."""
+        """What was added, round the end of the sum's bits where it came to it.
+
+        A sum of two words that was copied in the middle of a carry is too small by it, which shows, since nothing adds
+        half of what it can hold: the next copy has all.
+        """
         modulus = 1 << self.sums.bits
+        most = modulus if self.sums.bits == _WORD_BITS else modulus // 2
         for place, amount in enumerate(self.sums.read(copy)):
             added = (amount - self._before.get(place, 0)) % modulus
-            if 0 < added < modulus // 2:
+            if 0 < added < most:
                 self._before[place] = amount
                 yield self.sums.keys[place], added
 
@@ -215,7 +227,7 @@ _BASE = object()
 def open_sums(device: torch.device, on_fallback: Callable[[DeviceError], None]) -> Sums:
     """Sums on a device; ``on_fallback`` is told where torch's own operators stand in for the kernels.
 
-    It must not be called while a CUDA graph is captured. Raises: DeviceError: the device is not one that sums are kept on.
+    It must not be called while a CUDA graph is captured. Raises: DeviceError: no sums are kept on such a device.
     """
     if device.type != "cuda":
         raise DeviceError(f"no sums are kept on {device.type} devices")

@@ -20,6 +20,7 @@ linalg           textbook leading terms; iterative methods have no price
 quantization     scale, shift, round, clamp
 transformer      fused blocks as the operators they stand for
 flex             attention written as functions of scores
+measured         what only the values of tensors tell, by units that the device counts
 sparse           what a tensor stores, where it does not store every element
 prims            the primitives of compilers as the operators they make up
 frozen           what is fused into layers frozen for inference, beside the layers
@@ -41,6 +42,7 @@ from auditor.formulas import (  # noqa: F401 - each registers its operators
     linalg,
     loss,
     matmul,
+    measured,
     moving,
     normalization,
     optimizer,

@@ -29,7 +29,7 @@ inside a kernel is not counted.
 Packed sequences (``[T,H,D]``, with a tensor of where each begins) have a price where their number times the
 longest is T, for queries and for keys: then all are equally long, whatever that tensor holds. Otherwise, and
 where only some positions are used (``seqused_k``, ``seqlen_k``, a paged cache), the lengths are values of a
-tensor on the device, which is not looked at, and there is no price.
+tensor, and sizes give no price: such a call is measured (see `measured`).
 """
 
 from __future__ import annotations
@@ -182,6 +182,24 @@ def _flash_direct_backward(_grad: Shape, query: Shape, key: Shape, value: Shape,
     return _flash_windows(query, key, value, rest[7], rest[11:13])
 
 
+def _package(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    """The package of FlashAttention itself."""
+    return _flash_windows(query, key, value, rest[2], rest[3:5], bias=rest[6])
+
+
+def _package_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _flash_windows(query, key, value, rest[7], rest[8:10])
+
+
+def _package_packed(query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    refuse_used(*rest[12:15])
+    return _flash_windows(*unpack(query, key, value, *rest[:4]), rest[6], rest[7:9], bias=rest[10])
+
+
+def _package_packed_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *rest: Argument) -> Attention:
+    return _flash_windows(*unpack(query, key, value, *rest[5:9]), rest[11], rest[12:14])
+
+
 def _flash_windows(
     query: Shape, key: Shape, value: Shape, causal: Argument, window: Argument, bias: Argument = None
 ) -> Attention:
@@ -227,6 +245,8 @@ _FORWARD: dict[str, Callable[..., Attention]] = {
     "aten::_efficient_attention_forward": _efficient_direct,
     "torch_attn::_varlen_attn": _varlen,
     "torch_attn::_varlen_attn_out": _varlen_in_place,
+    "flash_attn::_flash_attn_forward": _package,
+    "flash_attn::_flash_attn_varlen_forward": _package_packed,
     "aten::_triton_scaled_dot_attention": _triton,
     "aten::_scaled_dot_product_attention_math_for_mps": _mps,
 }
@@ -240,6 +260,8 @@ _BACKWARD: dict[str, Callable[..., Attention]] = {
     "aten::_flash_attention_backward": _flash_direct_backward,
     "aten::_efficient_attention_backward": _efficient_direct_backward,
     "torch_attn::_varlen_attn_backward": _varlen_backward,
+    "flash_attn::_flash_attn_backward": _package_backward,
+    "flash_attn::_flash_attn_varlen_backward": _package_packed_backward,
 }
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def on_cpu(tmp_path_factory) -> Callable[[str], OnCpu]:
         pytest.skip("no g++")
     folder = tmp_path_factory.mktemp("on_cpu")
 
+    @cache
     def compiled(name: str) -> OnCpu:
         source = tree("kernels") / name
         program = folder / f"{name}.cpp"
@@ -44,7 +46,11 @@ def on_cpu(tmp_path_factory) -> Callable[[str], OnCpu]:
         options = ["-std=c++17", "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-shared", "-fPIC", f"-I{HERE}"]
         library = folder / f"{name}.so"
         made = subprocess.run(
-            ["g++", *options, "-o", str(library), str(program)], capture_output=True, text=True, timeout=120, check=False
+            ["g++", *options, "-o", str(library), str(program)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert made.returncode == 0, made.stderr
         return OnCpu(library)

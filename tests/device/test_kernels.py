@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from auditor.device.quantities import OPEN, Blocks, Lengths, Pairs, Quantity, Steps
 
 PLACES = st.tuples(st.integers(1, 3), st.integers(1, 5))  # blocks and threads
+DTYPE = st.sampled_from([torch.int32, torch.int64])
 SIDE = st.just(OPEN) | st.integers(0, 12) | st.just(1 << 50)
 LENGTHS = st.lists(st.integers(0, 9) | st.just(0) | st.integers(0, 30), min_size=1, max_size=6)
 
@@ -60,14 +61,16 @@ def met(queries: int, keys: int, before: int, after: int, at_the_end: bool) -> i
     return int(((before < 0) | (j >= beside - before)).__and__((after < 0) | (j <= beside + after)).sum())
 
 
-@given(st.data(), LENGTHS, SIDE, SIDE, st.booleans(), PLACES, st.sampled_from([torch.int32, torch.int64]))
+@given(data=st.data(), queries=LENGTHS, sides=st.tuples(SIDE, SIDE, st.booleans()), place=PLACES)
 @settings(max_examples=150)
-def test_pairs_of_packed_sequences_are_those_of_the_mask(kernels, data, queries, before, after, at_the_end, place, dtype):
+def test_pairs_of_packed_sequences_are_those_of_the_mask(kernels, data, queries, sides, place):
+    before, after, at_the_end = sides
+    dtype = data.draw(DTYPE)
     keys = data.draw(st.lists(st.integers(0, 20), min_size=len(queries), max_size=len(queries)))
     used = data.draw(st.none() | st.just([min(key, 3) for key in keys]))
     quantity = Pairs(
-        queries=Lengths(offsets=offsets(queries, dtype)),
-        keys=Lengths(offsets=offsets(keys), used=None if used is None else torch.tensor(used, dtype=dtype)),
+        queries=Lengths(each=30, offsets=offsets(queries, dtype)),
+        keys=Lengths(each=20, offsets=offsets(keys), used=None if used is None else torch.tensor(used, dtype=dtype)),
         sequences=len(queries),
         before=before,
         after=after,
@@ -87,6 +90,20 @@ def test_lengths_may_be_the_same_for_all_of_one_side(kernels):
     assert run(kernels, quantity, (1, 2)) == plain(quantity) == [within, 2 * 13 - within]
 
 
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=2, max_size=6), st.integers(0, 9))
+def test_memory_that_nobody_has_written_to_counts_no_more_than_a_kernel_can_compute(kernels, garbage, longest):
+    """While a training warms up for a capture, lengths may be anything."""
+    found = torch.tensor(garbage, dtype=torch.int32)
+    sequences = len(garbage) - 1
+    lengths = Lengths(each=longest, offsets=found)
+    for keys in (lengths, Lengths(each=longest, used=found[1:])):
+        quantity = Pairs(queries=lengths, keys=keys, sequences=sequences, after=0)
+        assert run(kernels, quantity) == plain(quantity)
+        assert sum(plain(quantity)) <= sequences * longest * longest
+    (steps,) = plain(Steps(ends=found, most=longest))
+    assert run(kernels, Steps(ends=found, most=longest)) == [steps]
+
+
 LONG = 1 << 45
 
 
@@ -94,8 +111,8 @@ LONG = 1 << 45
 @settings(max_examples=60)
 def test_pairs_are_exact_beyond_64_bits_whatever_was_counted_before(kernels, lengths, before, causal, place):
     quantity = Pairs(
-        queries=Lengths(offsets=offsets(lengths, torch.int64)),
-        keys=Lengths(offsets=offsets(lengths, torch.int64)),
+        queries=Lengths(each=LONG, offsets=offsets(lengths, torch.int64)),
+        keys=Lengths(each=LONG, offsets=offsets(lengths, torch.int64)),
         sequences=len(lengths),
         after=0 if causal else OPEN,
     )
@@ -104,7 +121,9 @@ def test_pairs_are_exact_beyond_64_bits_whatever_was_counted_before(kernels, len
     assert run(kernels, quantity, place, before) == [within, every - within]
 
 
-@given(st.lists(st.integers(0, 40), max_size=8), st.integers(0, 60), PLACES, st.sampled_from([torch.int32, torch.int64]))
+@given(
+    st.lists(st.integers(0, 40), max_size=8), st.integers(0, 60), PLACES, st.sampled_from([torch.int32, torch.int64])
+)
 @settings(max_examples=80)
 def test_groups_take_what_lies_before_the_last_end(kernels, sizes, most, place, dtype):
     quantity = Steps(ends=torch.tensor(np.cumsum(sizes), dtype=dtype), most=most)
@@ -113,13 +132,18 @@ def test_groups_take_what_lies_before_the_last_end(kernels, sizes, most, place, 
     assert plain(quantity) == expected
 
 
-@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16), PLACES)
+SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16))
+
+
+@given(data=st.data(), sizes=SIZES, place=PLACES)
 @settings(max_examples=80)
-def test_block_masks_keep_the_scores_in_their_blocks(kernels, data, queries, keys, query_block, key_block, place):
+def test_block_masks_keep_the_scores_in_their_blocks(kernels, data, sizes, place):
+    queries, keys, query_block, key_block = sizes
     rows, columns = -(-queries // query_block), -(-keys // key_block)
     numbers = st.lists(st.integers(0, columns), min_size=2 * rows, max_size=2 * rows)
     full = data.draw(st.none() | numbers)
-    partial = [min(number, columns - other) for number, other in zip(data.draw(numbers), full or [0] * 99, strict=False)]
+    drawn = data.draw(numbers)
+    partial = [min(number, columns - other) for number, other in zip(drawn, full or [0] * len(drawn), strict=True)]
     times = data.draw(st.integers(1, 5))
     quantity = Blocks(
         partial=torch.tensor(partial, dtype=torch.int32).view(1, 2, rows),
