@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -42,6 +42,10 @@ class CompiledCounter(Protocol):
     @property
     def phases(self) -> Phases:
         """Which phase the training is in."""
+
+    @property
+    def measures_for(self) -> Hashable:
+        """For whom is measured what it hears of: counters of one kind may share it."""
 
     def hidden(self) -> AbstractContextManager[None]:
         """Operators of this thread are executed and not noted inside."""
@@ -299,11 +303,29 @@ def _counted(
     description: Description, inputs: Sequence[Any], original: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     with _hidden():
-        values = description.values_of(inputs)
+        values, tensors = description.values_of(inputs), description.tensors_of(inputs)
         out = original(*args, **kwargs)
     for counter in _counters:
         counter.note_calls(description.calls(values, counter.phases.current()))
+    if tensors:
+        _measure(description, values, tensors)
     return out
+
+
+def _measure(description: Description, values: tuple[int, ...], tensors: Sequence[tuple[Any, Any]]) -> None:
+    """What hangs on the values of block masks: measured once for all counters that measure together."""
+    from auditor.counting import devices  # noqa: PLC0415 - loads what only counting needs
+    from auditor.counting.measured import unmasked  # noqa: PLC0415
+
+    owners: dict[Any, list[CompiledCounter]] = {}
+    for counter in _counters:
+        owners.setdefault(counter.measures_for, []).append(counter)
+    for owner, counters in owners.items():
+        for what in description.masked(values, tensors, counters[0].phases.current()):
+            measured = devices.measure_masked(what, owner)
+            calls = measured.calls if measured is not None else {(unmasked(what), what.phase): what.times}
+            for counter in counters:
+                counter.note_calls(calls)
 
 
 def _named(signature: Signature, original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -60,6 +60,10 @@ class Counter(Protocol):
 
     def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
+
+    @property
+    def measures_for(self) -> Hashable:
+        """For whom is measured what it hears of: counters of one kind may share it."""
 
     @property
     def hides(self) -> bool:

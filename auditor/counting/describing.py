@@ -22,7 +22,7 @@ from torch.utils._sympy.printers import PythonPrinter
 
 from auditor.counting.arguments import Schema, dtype_name
 from auditor.counting.decomposed import MARK, Product
-from auditor.counting.graphs import FIRST_PLACE, TOTAL, UNKNOWN, Description, Line
+from auditor.counting.graphs import FIRST_PLACE, UNKNOWN, Description, Line, MaskLine, Place
 from auditor.tally import Shape, encode_arguments
 
 _FORWARD = "is_forward"  # the partitioner's mark on a node of the forward, wherever it was put
@@ -51,16 +51,18 @@ def describe(module: GraphModule, *, backward: bool) -> Description:
         symbols=describer.symbols,
         sizes=list(describer.sizes),
         calls=[Line(*call, number) for call, number in describer.calls.items()],
+        masks=[MaskLine(*mask, number) for mask, number in describer.masks.items()],
     )
 
 
 class _Describer:
     """Adds up the operators of a graph and of the graphs inside it."""
 
-    def __init__(self, symbols: dict[str, tuple[int, int | str | None]], *, backward: bool) -> None:
+    def __init__(self, symbols: dict[str, Place], *, backward: bool) -> None:
         self.symbols = symbols
         self.sizes: dict[str, int] = {}
         self.calls: Counter[tuple[str, str, bool, int]] = Counter()
+        self.masks: Counter[tuple[str, str, int, int | None, bool, int]] = Counter()
         self._backward = backward
         self._schemas: dict[OpOverload, Schema] = {}
 
@@ -115,28 +117,19 @@ class _Describer:
             self._unknown(f"higher_order::{name}", times, recomputed)
 
     def _flex(self, name: str, node: Node, args: Any, times: int, recomputed: bool) -> None:
-        """The products over all scores, with how many of them the block mask keeps; and what is done to each score."""
+        """The products over all scores, with the block mask that keeps some of them; and what is done to each score."""
         query, key, value = args[:3]
         graph, mask = _FLEX[name]
         shapes = [Shape(map(self.size, part.shape), dtype_name(part.dtype)) for part in (query, key, value)]
-        kept = self._kept(query, node.args[mask])
-        self._add(f"higher_order::{name}", [*shapes, kept], times, recomputed)
+        inputs = _inputs(node.args[mask])
+        if inputs is None:
+            self._add(f"higher_order::{name}", [*shapes, None], times, recomputed)
+        else:
+            *_, query_block, key_block, _ = args[mask]
+            arguments = encode_arguments([*shapes, self.size(query_block), self.size(key_block)])
+            self.masks[f"higher_order::{name}", arguments, *inputs, recomputed, times] += 1
         scores = math.prod(query.shape[:3]) * key.shape[2]
         self.graph(args[graph], times=self.size(scores * times), recomputed=recomputed)
-
-    def _kept(self, query: Any, mask: Any) -> int | None:
-        """How many scores lie in blocks that the mask keeps; None where the graph makes the mask itself."""
-        *_, query_block, key_block, _ = mask
-        numbers = [part for part in (mask[_PARTIAL_BLOCKS], mask[_FULL_BLOCKS]) if part is not None]
-        if any(part.op != "placeholder" for part in numbers):
-            return None
-        totals = [f"total_{part.name}" for part in numbers]
-        for name, part in zip(totals, numbers, strict=True):
-            self.symbols[name] = (list(part.graph.nodes).index(part), TOTAL)
-        heads = query.shape[0] * query.shape[1]
-        masks = math.prod(numbers[0].meta["val"].shape[:2])
-        expressions = [_text(size) for size in (query_block, key_block, heads, masks)]
-        return self._place("({})*({})*({})*({})//({})".format(" + ".join(totals), *expressions))
 
     def _add(self, op: str, arguments: Any, times: int, recomputed: bool) -> None:
         self.calls[op, encode_arguments(arguments), recomputed, times] += 1
@@ -154,9 +147,9 @@ class _Describer:
         return FIRST_PLACE + self.sizes.setdefault(expression, len(self.sizes))
 
 
-def _symbols(module: GraphModule) -> dict[str, tuple[int, int | str | None]]:
+def _symbols(module: GraphModule) -> dict[str, Place]:
     """Which inputs tell the values of the graph's symbols."""
-    found: dict[str, tuple[int, int | str | None]] = {}
+    found: dict[str, Place] = {}
     for at, node in enumerate(module.graph.find_nodes(op="placeholder")):
         value = node.meta.get("val")
         sizes: Any = enumerate(value.shape) if isinstance(value, torch.Tensor) else [(None, value)]
@@ -164,6 +157,15 @@ def _symbols(module: GraphModule) -> dict[str, tuple[int, int | str | None]]:
             if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
                 found.setdefault(_text(size), (at, dim))
     return found
+
+
+def _inputs(mask: Any) -> tuple[int, int | None] | None:
+    """Which inputs of the graph hold a block mask's numbers of blocks; None where the graph makes the mask itself."""
+    partial, full = mask[_PARTIAL_BLOCKS], mask[_FULL_BLOCKS]
+    if any(part is not None and part.op != "placeholder" for part in (partial, full)):
+        return None
+    nodes = list(partial.graph.nodes)
+    return nodes.index(partial), None if full is None else nodes.index(full)
 
 
 def _overload(target: Any) -> OpOverload | None:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from auditor.counting.graphs import Calls
-from auditor.counting.measured import Measurement, measurement
+from auditor.counting.graphs import Calls, Masked
+from auditor.counting.measured import Measurement, masked_attention, measurement
 from auditor.device.quantities import Number
 from auditor.device.sums import Reading, Sums, open_sums
 from auditor.errors import DeviceError
@@ -114,20 +114,36 @@ def measure(signature: Signature, arguments: Mapping[str, Any], phase: Phase, ow
 
     Returns: None where its sizes say what it is worth, or where it could not be measured.
     """
-    try:
+
+    def work() -> Measured | None:
         what = measurement(signature, arguments)
-        if what is None:
-            return None
-        with _unseen():
-            device = what.quantity.device
-            sums = _sums_on(device)
-            if sums is not None:
-                sums.add(what.quantity, [_Key(owner, unit, phase) for unit in what.units])
-                return Measured(what.units, {})
-            return Measured(what.units, _read(what, phase)) if device.type == "cpu" else None
-    except Exception as error:  # noqa: BLE001 - whatever it is, the call is noted as it is, and the training goes on
-        _told(f"measuring {signature.op}", f"a call of {signature.op} was not measured: {error!r}", lower_bound=False)
+        return _add(what, phase, owner) if what is not None else None
+
+    return _guarded(signature.op, work)
+
+
+def measure_masked(what: Masked, owner: Hashable) -> Measured | None:
+    """Measure attention that a block mask keeps from a part of its scores; as `measure`."""
+    return _guarded(what.op, lambda: _add(masked_attention(what), what.phase, owner))
+
+
+def _guarded(op: str, work: Callable[[], Measured | None]) -> Measured | None:
+    """Whatever goes wrong, the call is noted as it is, and the training goes on."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001
+        _told(f"measuring {op}", f"a call of {op} was not measured: {error!r}", lower_bound=False)
         return None
+
+
+def _add(what: Measurement, phase: Phase, owner: Hashable) -> Measured | None:
+    with _unseen():
+        device = what.quantity.device
+        sums = _sums_on(device)
+        if sums is not None:
+            sums.add(what.quantity, [_Key(owner, unit, phase) for unit in what.units])
+            return Measured(what.units, {})
+        return Measured(what.units, _read(what, phase)) if device.type == "cpu" else None
 
 
 def _read(what: Measurement, phase: Phase) -> Calls:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, reduce
 from typing import Any
@@ -178,6 +178,11 @@ class DispatchCounter:
     def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
+
+    @property
+    def measures_for(self) -> Hashable:
+        """For whom is measured what it hears of: counters of one kind may share it."""
+        return self
 
     @property
     def hides(self) -> bool:

@@ -11,17 +11,16 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.weak import WeakIdKeyDictionary
 
 from auditor.formulas import TABLE
 from auditor.tally import Argument, Phase, Shape, Signature, decode_arguments, encode_arguments
 
-FORMAT = 1
+FORMAT = 2
 _WRITERS = ("arguments.py", "decomposed.py", "describing.py", "graphs.py")
 # In front of an operator's name: it ran in compiled code, with arguments that cannot be told from outside.
 UNKNOWN = "torch.compile::"
@@ -29,11 +28,8 @@ UNKNOWN = "torch.compile::"
 FIRST_PLACE = -(2**62)
 _FUNCTIONS = {"__builtins__": {}, "math": math, "max": max, "min": min, "abs": abs, "int": int, "float": float}
 
-# In the place of a dimension: the value of the symbol is the sum of the input's elements.
-TOTAL = "total"
-
 Calls = Mapping[tuple[Signature, Phase], int]
-Place = tuple[int, int | str | None]  # an input; a dimension, `TOTAL`, or None for the number that the input is
+Place = tuple[int, int | None]  # an input; a dimension, or None for the number that the input is
 
 
 class Line(NamedTuple):
@@ -46,10 +42,37 @@ class Line(NamedTuple):
     nodes: int
 
 
+class MaskLine(NamedTuple):
+    """So many nodes that do the same, which a block mask among the graph's inputs keeps from a part of their scores.
+
+    arguments: query, key, value, and the sizes of a block; partial, full: the inputs that hold the numbers of blocks.
+    """
+
+    op: str
+    arguments: str
+    partial: int
+    full: int | None
+    recomputed: bool
+    times: int
+    nodes: int
+
+
+class Masked(NamedTuple):
+    """A `MaskLine` with the sizes and the tensors of a call."""
+
+    op: str
+    arguments: tuple[Argument, ...]
+    times: int
+    phase: Phase
+    partial: torch.Tensor
+    full: torch.Tensor | None
+
+
 class Description:
     """The operators of one graph, evaluated once for each set of sizes that it is called with.
 
     symbols: where the values of the symbols stand in the graph's inputs, by name. sizes: expressions over the symbols.
+    masks: the operators that hang on the values of block masks, which a run is measured for.
     """
 
     def __init__(
@@ -59,12 +82,14 @@ class Description:
         symbols: Mapping[str, Place],
         sizes: Sequence[str],
         calls: Iterable[Line],
+        masks: Iterable[MaskLine] = (),
         writer: str = "",
     ) -> None:
         self.backward = backward
         self.symbols = dict(symbols)
         self.sizes = tuple(sizes)
         self.lines = tuple(calls)
+        self.masks = tuple(masks)
         self.writer = writer or fingerprint()
         self._where = tuple(self.symbols.values())
         self._evaluated: dict[tuple[tuple[int, ...], Phase], Calls] = {}
@@ -73,7 +98,8 @@ class Description:
     def text(self) -> str:
         """The description as one line of JSON."""
         content = {"format": FORMAT, "writer": self.writer, "backward": self.backward, "symbols": self.symbols}
-        return json.dumps({**content, "sizes": self.sizes, "calls": self.lines}, separators=(",", ":"))
+        lines = {"sizes": self.sizes, "calls": self.lines, "masks": self.masks}
+        return json.dumps({**content, **lines}, separators=(",", ":"))
 
     @property
     def current(self) -> bool:
@@ -93,6 +119,7 @@ class Description:
             symbols=symbols,
             sizes=content["sizes"],
             calls=calls,
+            masks=[MaskLine(*line) for line in content["masks"]],
             writer=content["writer"],
         )
 
@@ -104,6 +131,19 @@ class Description:
         """The values of the symbols in a call; to be read before it, since a call may empty its list of inputs."""
         return tuple([_read(inputs[at], dim) for at, dim in self._where])
 
+    def tensors_of(self, inputs: Sequence[Any]) -> tuple[tuple[Any, Any], ...]:
+        """The numbers of blocks of each of the masks in a call; to be taken before it, as `values_of`."""
+        return tuple([(inputs[line.partial], None if line.full is None else inputs[line.full]) for line in self.masks])
+
+    def masked(self, values: tuple[int, ...], tensors: Sequence[tuple[Any, Any]], phase: Phase) -> Iterator[Masked]:
+        """What one run executes that hangs on its masks, where it is part of this phase."""
+        sizes = self._sizes(values)
+        own = Phase.BACKWARD if self.backward else phase
+        for line, (partial, full) in zip(self.masks, tensors, strict=True):
+            arguments = tuple(_filled(part, sizes) for part in decode_arguments(line.arguments))
+            times = line.nodes * _size(line.times, sizes)
+            yield Masked(line.op, arguments, times, Phase.RECOMPUTE if line.recomputed else own, partial, full)
+
     def calls(self, values: tuple[int, ...], phase: Phase) -> Calls:
         """What one run executes where the symbols have these values and the run is part of this phase."""
         known = self._evaluated.get((values, phase))
@@ -112,8 +152,7 @@ class Description:
         return known
 
     def _evaluate(self, values: tuple[int, ...], phase: Phase) -> Calls:
-        names = dict(zip(self.symbols, values, strict=True))
-        sizes = [_evaluate(expression, names) for expression in self.sizes]
+        sizes = self._sizes(values)
         own = Phase.BACKWARD if self.backward else phase
         calls: Counter[tuple[Signature, Phase]] = Counter()
         for op, arguments, recomputed, times, nodes in self.lines:
@@ -125,27 +164,13 @@ class Description:
             calls[signature, Phase.RECOMPUTE if recomputed else own] += number
         return dict(calls)
 
-
-_totals: MutableMapping[torch.Tensor, tuple[int, int]] = WeakIdKeyDictionary()
-
-
-def _read(given: Any, dim: int | str | None) -> int:
-    if dim is None:
-        return int(given)
-    return _total(given) if isinstance(dim, str) else int(given.shape[dim])
+    def _sizes(self, values: tuple[int, ...]) -> list[int | None]:
+        names = dict(zip(self.symbols, values, strict=True))
+        return [_evaluate(expression, names) for expression in self.sizes]
 
 
-def _total(numbers: torch.Tensor) -> int:
-    """The sum of the elements, read once for each tensor and content; -1 where a stream under capture cannot tell."""
-    version = -1 if numbers.is_inference() else numbers._version  # noqa: SLF001 - torch's own count of changes
-    known = _totals.get(numbers)
-    if known is not None and known[0] == version != -1:
-        return known[1]
-    if numbers.is_cuda and torch.cuda.is_current_stream_capturing():
-        return -1
-    total = int(numbers.sum())
-    _totals[numbers] = (version, total)
-    return total
+def _read(given: Any, dim: int | None) -> int:
+    return int(given) if dim is None else int(given.shape[dim])
 
 
 @functools.cache

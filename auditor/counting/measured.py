@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from auditor.counting.graphs import Masked
 from auditor.device.quantities import OPEN, Blocks, Lengths, Pairs, Quantity, Steps
 from auditor.formulas import Pricer
 from auditor.formulas.measured import GROUPED_STEP, PAIR, PAIR_BACKWARD
@@ -52,9 +53,7 @@ def _attention(given: _Given, unit: str, *, at_the_end: bool = True) -> Measurem
     number = _sequences(queries, keys)
     quantity = Pairs(queries=queries, keys=keys, sequences=number, before=before, after=after, at_the_end=at_the_end)
     biased = isinstance(given("bias", "attn_bias", "alibi_slopes"), torch.Tensor)
-    shapes = (_unit(query, 2), _unit(value, 2))
-    units = tuple(Signature(unit, encode_arguments((*shapes, masked, biased))) for masked in (False, True))
-    return Measurement(quantity, units)
+    return Measurement(quantity, _by_mask(unit, _unit(query, 2), _unit(value, 2), biased=biased))
 
 
 def _lengths(given: _Given, tensor: torch.Tensor, side: str) -> Lengths | None:
@@ -159,31 +158,36 @@ def measurement(signature: Signature, arguments: Mapping[str, Any]) -> Measureme
     return operator.read(_Given(arguments), operator.unit)
 
 
-# Attention written as functions of scores, which only compiled graphs hold.
+def masked_attention(what: Masked) -> Measurement:
+    """Attention written as functions of scores, of which a block mask keeps some.
 
-
-def flex_units(query: Shape, value: Shape, *, backward: bool) -> tuple[Signature, ...]:
-    """What a score of `flex_attention` is: within its block mask, and outside; of one head, since masks are by head."""
-    shapes = (Shape((1, query[-1]), query.dtype), Shape((1, value[-1]), value.dtype))
-    unit = PAIR_BACKWARD if backward else PAIR
-    return tuple(Signature(unit, encode_arguments((*shapes, masked, False))) for masked in (False, True))
-
-
-def flex_blocks(
-    partial: torch.Tensor, full: torch.Tensor | None, sizes: tuple[int, int, int, int], heads: int
-) -> Blocks | None:
-    """The scores that a block mask keeps; ``sizes``: queries, keys, and of a block; ``heads``: of all batches."""
-    queries, keys, query_block, key_block = sizes
-    masks = partial.shape[:-1].numel()
-    if not masks or heads % masks:
-        return None
-    times = heads // masks
-    return Blocks(
-        partial=partial,
-        full=full,
+    Scores are measured by the head: masks may differ between heads.
+    """
+    query, key, value, query_block, key_block = what.arguments
+    assert isinstance(query, Shape) and isinstance(key, Shape) and isinstance(value, Shape)  # noqa: S101, PT018
+    assert isinstance(query_block, int) and isinstance(key_block, int)  # noqa: S101, PT018
+    batch, heads, queries, width = query
+    masks = what.partial.shape[:-1].numel()
+    quantity = Blocks(
+        partial=what.partial,
+        full=what.full,
         query_block=query_block,
         key_block=key_block,
         queries=queries,
-        keys=keys,
-        times=times,
+        keys=key[2],
+        times=what.times * batch * heads // max(masks, 1),
     )
+    unit = PAIR_BACKWARD if what.op.endswith("_backward") else PAIR
+    shapes = (Shape((1, width), query.dtype), Shape((1, value[-1]), value.dtype))
+    return Measurement(quantity, _by_mask(unit, *shapes, biased=False))
+
+
+def _by_mask(unit: str, query: Shape, value: Shape, *, biased: bool) -> tuple[Signature, Signature]:
+    """A pair that the mask keeps, and one that it throws away."""
+    within, outside = (Signature(unit, encode_arguments((query, value, masked, biased))) for masked in (False, True))
+    return within, outside
+
+
+def unmasked(what: Masked) -> Signature:
+    """The same as one operator, of which nothing is known to be masked."""
+    return Signature(what.op, encode_arguments((*what.arguments[:3], None)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from functools import cache
@@ -391,6 +391,11 @@ class NativeCounter:
     def taken_aside(self) -> Calls:
         """What was noted since `set_aside`; from now on everything counts again."""
         return self._aside.end()
+
+    @property
+    def measures_for(self) -> Hashable:
+        """For whom is measured what it hears of: counters of one kind may share it."""
+        return self._core
 
     @property
     def hides(self) -> bool:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from auditor.counting import devices
 from auditor.counting.describing import describe
-from auditor.counting.graphs import FIRST_PLACE, TOTAL, Description, Line
+from auditor.counting.graphs import FIRST_PLACE, Description, Line, MaskLine
+from auditor.counting.measured import unmasked
 from auditor.tally import Phase, Signature
 
 
@@ -58,12 +60,33 @@ def test_a_string_that_looks_like_a_size_stays_a_string():
     assert list(described.calls((3,), Phase.FORWARD)) == [(Signature("x::y", f'["\'{FIRST_PLACE}",6]'), Phase.FORWARD)]
 
 
-def test_totals_are_read_once_for_each_content():
-    described = Description(backward=False, symbols={"total": (0, TOTAL)}, sizes=[], calls=[])
-    blocks = torch.tensor([1, 2])
-    assert described.values_of([blocks]) == (3,)
-    blocks += 1
-    assert described.values_of([blocks]) == (5,)
+QUERY, KEY = f'"bfloat16[2,3,{FIRST_PLACE},16]"', f'"bfloat16[2,3,{FIRST_PLACE + 1},16]"'
+BLOCKS = torch.tensor([[[1, 2]]], dtype=torch.int32)
+
+
+def test_what_a_block_mask_keeps_is_measured_with_the_sizes_and_tensors_of_the_call():
+    line = MaskLine("higher_order::flex_attention", f"[{QUERY},{KEY},{KEY},4,8]", 0, None, False, 1, 2)
+    described = Description(
+        backward=False, symbols={"s0": (1, 2), "s1": (2, 2)}, sizes=["s0", "s1"], calls=[], masks=[line]
+    )
+    described = Description.read(described.text)
+    inputs = [BLOCKS, torch.empty(2, 3, 7, 16), torch.empty(2, 3, 16, 16)]
+    (what,) = described.masked(described.values_of(inputs), described.tensors_of(inputs), Phase.INFERENCE)
+    assert (what.times, what.phase, what.partial) == (2, Phase.INFERENCE, BLOCKS)
+    measured = devices.measure_masked(what, "the test")
+    unit = 'auditor::attention_pair ["bfloat16[1,16]","bfloat16[1,16]",%s,false]'
+    kept = 4 * 8 + 3 * 16  # a block of four queries, and two blocks of the other three
+    calls = {f"{signature.op} {signature.arguments}": number for (signature, _), number in measured.calls.items()}
+    assert calls == {unit % "false": 2 * 6 * kept, unit % "true": 2 * 6 * (7 * 16 - kept)}
+    assert unmasked(what).arguments == '["bfloat16[2,3,7,16]","bfloat16[2,3,16,16]","bfloat16[2,3,16,16]",null]'
+
+
+def test_masks_in_a_backward_graph_are_backward_or_recomputation():
+    line = MaskLine("higher_order::flex_attention_backward", "[]", 0, 0, False, 1, 1)
+    again = line._replace(op="higher_order::flex_attention", recomputed=True)
+    back = Description(backward=True, symbols={}, sizes=[], calls=[], masks=[line, again])
+    phases = [what.phase for what in back.masked((), back.tensors_of([BLOCKS]), Phase.INFERENCE)]
+    assert phases == [Phase.BACKWARD, Phase.RECOMPUTE]
 
 
 def test_pickles_and_copies_as_text_that_needs_no_auditor(symbolic):

@@ -267,3 +267,17 @@ def test_attention_in_one_kernel_is_not_asked_for_its_values(count, monkeypatch)
     with count() as counted:
         functional.scaled_dot_product_attention(x, x, x)
     assert counted.operations.by_family["attention"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_attention_by_scores_that_nobody_compiled_computes_them_all(count):
+    """Eager `flex_attention` multiplies everything and masks it then, whatever its block mask says."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    length = 64
+    mask = create_block_mask(lambda b, h, q, k: q >= k, None, None, length, length, device="cpu", BLOCK_SIZE=16)
+    query, key, value = torch.randn(3, 1, 2, length, 8)
+    with torch.no_grad(), count() as counted:
+        flex_attention(query, key, value, block_mask=mask)
+    assert counted.operations.by_family["matmul"] == 2 * 2 * length**2 * (8 + 8)
+    assert counted.operations.by_family["attention"] == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -23,6 +25,26 @@ def test_it_compiles_by_nvrtc_and_no_kernel_spills(name, arch):
     assert compiled.cubin.startswith(b"\x7fELF")
     assert len(compiled.usage) == build.source(name).count('extern "C" __global__')
     assert [usage for usage in compiled.usage if usage.spill_bytes] == []
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.parametrize("name", SOURCES)
+def test_it_compiles_by_nvcc_and_no_kernel_spills(name, tmp_path):
+    """All architectures in one run, as a fat binary."""
+    numbers = [arch.removeprefix("sm_") for arch in ARCHITECTURES]
+    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in numbers]
+    command = ["nvcc", "-std=c++17", "-Werror=all-warnings", "-Xptxas=-v", "--threads=2", "-fatbin", *targets]
+    made = subprocess.run(
+        [*command, "-o", str(tmp_path / "out.fatbin"), str(tree("kernels") / name)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    usage = list(build.parse_usage(made.stdout + made.stderr))
+    assert len(usage) == len(ARCHITECTURES) * build.source(name).count('extern "C" __global__')
+    assert [each for each in usage if each.spill_bytes] == []
 
 
 def test_a_source_that_does_not_compile_is_told_with_the_compilers_words(tmp_path, monkeypatch):
