@@ -114,6 +114,7 @@ class Session:
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         if self._recorder.begun:
+            self._recorder.submit(self._note_problems)
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
             _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
@@ -230,6 +231,10 @@ class Session:
             parts=factor(tally, steps),
             operations=operations,
         )
+        self._note_problems(book)
+
+    def _note_problems(self, book: SegmentBook) -> None:
+        """What went wrong in counting, each thing once."""
         for op, problem in self._pricer.problems.items():
             self._note_once(book, "formula", f"the formula of {op} failed: {problem}", key=f"formula {op}")
         for what in compiled.unseen():

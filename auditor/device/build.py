@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class Module:
         self.ordinal = ordinal
         self._core = _cuda_core()
         self._kernels: dict[str, Any] = {}
+        self._ready = threading.local()
         what = f"kernels/{compiled.name} cannot be loaded on device {ordinal}"
         with _told(what, remedy=_OUT_OF_DATE), torch.cuda.device(ordinal):
             self._core.Device(ordinal).set_current()
@@ -105,6 +107,9 @@ class Module:
         The device must be the current one of this thread. Raises: DeviceError.
         """
         with _told(f"{kernel} cannot be run on device {self.ordinal}", remedy=None):
+            if not hasattr(self._ready, "here"):  # a thread that has asked nothing of the device has no context
+                self._core.Device(self.ordinal).set_current()
+                self._ready.here = True
             config = self._core.LaunchConfig(grid=grid, block=block, shmem_size=shared_bytes)
             place = self._core.Stream.from_handle(stream or _LEGACY_STREAM)
             self._core.launch(place, config, self._kernels[kernel], *arguments)
