@@ -39,6 +39,8 @@ class Settings:
     key: Path
     second_opinion: bool
     counter: CounterKind
+    probe: bool
+    coverage_every: int
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -147,6 +149,12 @@ def _seconds(value: str, origin: str, name: str) -> float:
     return seconds
 
 
+def _steps(value: str, origin: str, name: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        _fail(name, value, origin, "a whole number of steps, or 0")
+    return int(value)
+
+
 def parse_purpose(value: str, origin: str, name: str = "purpose") -> Purpose:
     """The purpose of that name.
 
@@ -179,6 +187,8 @@ _PARSERS: Mapping[str, Any] = {
     "key": _key_path,
     "second_opinion": _flag,
     "counter": parse_counter,
+    "probe": _flag,
+    "coverage_every": _steps,
 }
 
 

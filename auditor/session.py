@@ -19,11 +19,13 @@ from pathlib import Path
 from auditor.config import Settings
 from auditor.counting import captured, compiled, devices
 from auditor.counting.counter import Cut, open_counter
+from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
 from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
+from auditor.hardware.coverage import EVENT
 from auditor.in_use import InUse
 from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder
@@ -63,7 +65,12 @@ class Session:
         )
         self.clock = StepClock(self.counter.phases, self._step_ended)
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
+        self._sampler = self._open_sampler()
         self._renew()
+
+    def _open_sampler(self) -> Sampler | None:
+        every = self.settings.coverage_every
+        return Sampler(every, on_profile=self._profiled, on_problem=self._coverage_failed) if every else None
 
     def _renew(self) -> None:
         """What a forked child must have of its own."""
@@ -126,6 +133,8 @@ class Session:
             self._recorder.submit(lambda book: book.gap("hardware", message, lower_bound=False))
 
     def _detach(self) -> None:
+        if self._sampler is not None:
+            self._sampler.give_up()
         self.clock.detach()
         captured.detach(self.counter)
         compiled.detach(self.counter)
@@ -172,9 +181,21 @@ class Session:
             self._raise_if_strict()
         if time.monotonic_ns() >= self._next_cut_ns:
             self._cut()
+        if self._sampler is not None:
+            self._sampler.step_ended(self.clock.steps)
+
+    def _profiled(self, coverage: WorkedOut) -> None:
+        """A step has been profiled: what was counted in it is handed over first, and what it shows worked out after."""
+        self._cut()
+        self._recorder.submit(lambda book: self._record_coverage(book, coverage))
+
+    def _coverage_failed(self, message: str) -> None:
+        self._recorder.submit(lambda book: self._note_once(book, "coverage", message, lower_bound=False))
 
     def _cut(self) -> None:
         """Hand over what was counted since the last time."""
+        if self._sampler is not None and self._sampler.overdue:
+            self._sampler.give_up("it takes too long")
         try:
             with self._cutting:
                 self.clock.settle()
@@ -231,6 +252,8 @@ class Session:
             parts=factor(tally, steps),
             operations=operations,
         )
+        if self._sampler is not None:
+            self._sampler.note(tally, operations)
         self._note_problems(book)
 
     def _note_problems(self, book: SegmentBook) -> None:
@@ -243,12 +266,23 @@ class Session:
         for what, told in devices.problems().items():
             self._note_once(book, "device", told.message, key=what, lower_bound=told.lower_bound)
 
+    def _record_coverage(self, book: SegmentBook, work_out: WorkedOut) -> None:
+        try:
+            found = work_out()
+        except Exception as error:  # noqa: BLE001 - a profile that cannot be read is none
+            self._note_once(book, "coverage", f"the profile of a step could not be read: {error}", lower_bound=False)
+            return
+        for device, coverage in found.items():
+            book.hardware(EVENT, device, coverage.to_mapping())
+            if coverage.suspect:
+                self._note_once(book, "coverage", coverage.told, key="uncovered")
+
     def _note_once(
         self, book: SegmentBook, cause: str, message: str, key: str = "", *, lower_bound: bool = True
     ) -> None:
-        if (key or cause) in self._told:
+        if (key or message) in self._told:
             return
-        self._told.add(key or cause)
+        self._told.add(key or message)
         _say(message)
         book.gap(cause, message, lower_bound=lower_bound)
         if cause == "formula":
@@ -290,7 +324,8 @@ class Session:
 
     def _tick(self) -> None:
         """Ask the counting thread for an interval where no step has ended for long."""
-        if time.monotonic_ns() >= self._next_cut_ns:
+        overdue = self._sampler is not None and self._sampler.overdue
+        if overdue or time.monotonic_ns() >= self._next_cut_ns:
             self.counter.due = True
         if self._watch is not None:
             self._watch.check()
@@ -305,7 +340,9 @@ class Session:
     # Forks.
 
     def before_fork(self) -> None:
-        """In the parent: the recorder comes to rest."""
+        """In the parent: the recorder comes to rest, and no child goes on with a profile."""
+        if self._sampler is not None:
+            self._sampler.give_up("a process was forked in it")
         self._recorder.hold()
         if self._watch is not None:
             self._watch.hold()
@@ -322,6 +359,9 @@ class Session:
         if self._watcher is not None:
             self._watcher.forget()
             self._watcher = None
+        if self._sampler is not None:
+            self._sampler.forget()
+            self._sampler = self._open_sampler()
         self._eager = False
         self.counter.forget()
         self.clock.steps = 0

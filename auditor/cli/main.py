@@ -77,6 +77,12 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
         metavar="C",
         help="auto | native | dispatch (portable): counter of operators (default: auto)",
     )
+    run.add_argument("--probe", action="store_true", help="measure each GPU once before the training begins")
+    run.add_argument(
+        "--coverage-every",
+        metavar="N",
+        help="profile one step after each N, to name kernels that no counted operator accounts for (default: none)",
+    )
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 

@@ -25,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
             "strict": "true" if options.strict else None,
             "second_opinion": "false" if options.no_second_opinion else None,
             "counter": options.counter,
+            "probe": "true" if options.probe else None,
+            "coverage_every": options.coverage_every,
         }
     )
     if not settings.model:

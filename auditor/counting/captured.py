@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 from auditor.counting import devices
+from auditor.counting.attribution import accounted
 from auditor.counting.devices import Replays
 from auditor.counting.graphs import Calls
 from auditor.counting.patching import Patch, Patches
@@ -75,6 +77,7 @@ class Aside:
 
 
 _counters: tuple[CapturingCounter, ...] = ()
+before_captures: list[Callable[[], None]] = []  # called while the device can still be waited for
 
 
 def attach(counter: CapturingCounter) -> None:
@@ -96,6 +99,8 @@ def detach(counter: CapturingCounter) -> None:
 def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def begin(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        for act in tuple(before_captures):
+            act()
         counted = not all(counter.hides for counter in _counters)
         if counted:
             devices.open_for_capture()
@@ -130,9 +135,10 @@ def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
 def _replaying(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def replay(graph: Any, *args: Any, **kwargs: Any) -> Any:
-        out = original(graph, *args, **kwargs)
         calls = getattr(graph, _NAME, UNDESCRIBED)
         replays = getattr(graph, _REPLAYS, None)
+        with nullcontext() if calls is UNDESCRIBED else accounted():
+            out = original(graph, *args, **kwargs)
         for counter in _counters:
             counter.note_replay(calls, replays)
         return out

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from torch import is_grad_enabled as _grad_enabled
 
+from auditor.counting.attribution import accounted
 from auditor.counting.decomposed import marking
 from auditor.counting.graphs import UNKNOWN, Calls, Description
 from auditor.counting.patching import Patch, Patches
@@ -304,7 +305,8 @@ def _counted(
 ) -> Any:
     with _hidden():
         values, tensors = description.values_of(inputs), description.tensors_of(inputs)
-        out = original(*args, **kwargs)
+        with accounted():
+            out = original(*args, **kwargs)
     for counter in _counters:
         counter.note_calls(description.calls(values, counter.phases.current()))
     if tensors:
