@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_report(verbs)
     _add_hardware(verbs)
+    _add_probe(verbs)
     _add_build(verbs)
     return parser
 
@@ -142,6 +143,18 @@ def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:
     for action in (listed, show, classify):
         action.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
         action.add_argument("--json", action="store_true", help="write JSON (configs/schema/hardware.schema.json)")
+
+
+def _add_probe(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    probe = verbs.add_parser(
+        "probe",
+        allow_abbrev=False,
+        help="measure the GPUs: peak rates, bandwidth, cache, multiprocessors",
+        description="Measures every visible GPU in processes of its own, within half a minute, and prints what it did"
+        " beside what it declares and what its part is rated at. Ends with 1 where there was nothing to measure.",
+    )
+    probe.add_argument("--device", metavar="N", help="this one alone, as torch numbers devices (default: all)")
+    probe.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _seconds(text: str) -> float:

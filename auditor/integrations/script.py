@@ -13,8 +13,9 @@ from pathlib import Path
 
 from auditor import genesis
 from auditor.config import Settings
+from auditor.device.probing import measure_visible
 from auditor.distributed import Place
-from auditor.errors import AuditorError, LedgerUnwritable
+from auditor.errors import AuditorError, DeviceError, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations.child import Ended, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
@@ -74,6 +75,8 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
             return int(AuditorError.exit_code)
         say("the command runs unaudited")
         return run_child(command, os.environ).code
+    if settings.probe:
+        measure_devices(supervised.book)
     ended = run_child(command, environment_for(settings, directory, supervised.run_id, command, os.environ))
     trouble = supervised.end(ended)
     return ended.code or (trouble if settings.strict else 0)
@@ -113,6 +116,19 @@ def _nothing_seen(ended: Ended) -> str:
     if ended.code:
         return f"the command ended with {ended.code} before torch was imported in any process: nothing was counted"
     return "no Python process with torch was seen: nothing was counted"
+
+
+def measure_devices(book: SegmentBook) -> None:
+    """Record what each GPU does, before the training has any; a failure is a gap, and the training begins."""
+    say("measuring the GPUs before the training begins: half a minute at most, as a rule")
+    try:
+        for measurement in measure_visible():
+            book.hardware("measured", measurement.uuid, measurement.to_mapping())
+            if measurement.not_measured.get("device"):
+                say(f"not measured: {measurement.not_measured['device']}")
+    except DeviceError as error:
+        say(str(error))
+        book.gap("hardware", f"the devices were not measured: {error}", lower_bound=False)
 
 
 def _is_whole(reading: Reading) -> bool:
