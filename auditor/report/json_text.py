@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from auditor.report import coverage
 from auditor.report.observation_page import process_plain
 from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
@@ -45,6 +46,7 @@ def to_plain(view: View) -> dict[str, Any]:
             for gap in view.gaps
         ],
         "second_opinion": _opinion(view.second_opinion),
+        "coverage": [coverage.to_plain(found) for found in view.coverage],
         "hardware": hardware["devices"],
         "judgements": hardware["judgements"],
         "machines": [machine_plain(machine) for machine in view.machines],

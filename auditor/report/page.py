@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import charts, devices, judgement, statements, svg, words
+from auditor.report import charts, coverage, devices, judgement, statements, svg, words
 from auditor.report.observation_page import OBSERVED
 from auditor.tally import Phase
 from auditor.units import share
@@ -38,6 +38,7 @@ def render(view: View) -> str:
         .render(
             view=view,
             say=statements,
+            coverage=coverage,
             words=words,
             chips=devices,
             judging=judgement,

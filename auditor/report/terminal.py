@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
-from auditor.report import plain, statements
+from auditor.report import coverage, plain, statements
 from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -66,6 +66,7 @@ def page(view: View) -> Iterator[Block]:
     yield from _unpriced(view)
     yield from _gaps(view)
     yield from _opinion(view)
+    yield from coverage.blocks(view.coverage, _MOST_ROWS)
     yield from _hardware(view)
     yield from observed_blocks(view.observed)
     yield from _ledger(view)

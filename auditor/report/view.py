@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.report import devices
+from auditor.report import coverage, devices
 from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
+    from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
     from auditor.rules.model import RuleSet
 
@@ -93,6 +94,7 @@ class View:
     unpriced: tuple[tuple[str, int], ...]  # most calls first
     gaps: tuple[Gap, ...]
     second_opinion: Opinion | None
+    coverage: tuple[CoverageFound, ...]
     hardware: tuple[Hardware, ...]
     hardware_groups: tuple[HardwareGroup, ...]
     chip_sources: tuple[Source, ...]  # of the figures that the class of a device rests on
@@ -134,6 +136,7 @@ def build(
         unpriced=tuple(sorted(reading.operations.unpriced.items(), key=lambda item: (-item[1], item[0]))),
         gaps=_gaps(reading),
         second_opinion=gather(reading.second_opinions),
+        coverage=coverage.gather(reading.hardware),
         hardware=hardware,
         hardware_groups=devices.group(hardware),
         chip_sources=tuple(catalogue.sources[name] for name in _chip_sources(hardware)),
