@@ -106,9 +106,7 @@ def _rules(books: _Books, judged: Judgement) -> Iterator[Block]:
     for answer in judged.answers:
         rule = books.ruleset.find(answer.rule)
         rows.append((answer.title, f"{status_words(answer.standing)}; {answer.outcome}. {' '.join(answer.reasons)}"))
-        rows.append(
-            ("", f"{rule.citation}; the text is known as {answer.certainty}; {rule.status_on(books.as_of).note}")
-        )
+        rows.append(("", f"{rule.citation} (text: {answer.certainty}). {answer.note}"))
     yield Heading(f"Every chip rule published by {books.as_of.isoformat()}")
     yield Table(("rule", "answer"), tuple(rows), flexible=1)
 

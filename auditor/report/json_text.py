@@ -180,6 +180,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "id": answer.rule,
         "title": answer.title,
         "status": answer.standing,
+        "status_note": answer.note,
         "enforced": answer.enforced,
         "as_of": answer.as_of.isoformat(),
         "outcome": answer.outcome,

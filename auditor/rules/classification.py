@@ -51,6 +51,7 @@ class Answer:
     rule: str  # id, or "" where no rule is in force
     title: str
     standing: str  # a `Standing`
+    note: str  # on its standing
     enforced: bool | None
     certainty: str
     as_of: date
@@ -204,6 +205,7 @@ def _made(rule: Rule, possible: Sequence[str], reasons: Sequence[str], as_of: da
         rule=rule.id,
         title=rule.title,
         standing=str(status.standing),
+        note=rule.note_on(as_of),
         enforced=status.enforced,
         certainty=str(rule.certainty),
         as_of=as_of,
@@ -219,6 +221,7 @@ def _without_a_rule(as_of: date) -> Answer:
         rule="",
         title="",
         standing=str(Standing.NOT_YET_PUBLISHED),
+        note="",
         enforced=False,
         certainty="",
         as_of=as_of,

@@ -219,6 +219,13 @@ class Rule:
             certainty=self.certainty,
         )
 
+    def note_on(self, day: date) -> str:
+        """What is to be said of its standing on a day, and where that is later than its text was last seen."""
+        note = self.status_on(day).note
+        if day <= self.checked:
+            return note
+        return f"{note} The text was last checked on {self.checked}; what came later is not known here."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:

@@ -139,7 +139,7 @@ class _Case:
             id=rule.id,
             title=rule.title,
             status=str(status.standing),
-            status_note=self._status_note(status.note),
+            status_note=rule.note_on(self.as_of),
             enforced=status.enforced,
             as_of=self.as_of,
             counted_ops=self.counted_ops,
@@ -159,11 +159,6 @@ class _Case:
             source=f"{rule.citation}; {self.ruleset.cite(rule.sources)}",
             certainty=str(rule.certainty),
         )
-
-    def _status_note(self, note: str) -> str:
-        if self.as_of <= self.rule.checked:
-            return note
-        return f"{note} The text was last checked on {self.rule.checked}; what came later is not known here."
 
     def _reasons(self, reached: bool | None, against: _Against) -> list[str]:
         reasons = [self._line_words(reached)]

@@ -204,6 +204,8 @@ def test_standing_and_certainty_travel_with_each_answer() -> None:
     assert found["us_ear_h200_review_2026_01"].certainty == "secondary"
     assert found["us_ear_3a090_2023_10"].certainty == "primary"
     assert "inferred" in first.reasons[-1]
+    assert "last checked on 2026-07-23; what came later is not known" in found["us_ear_3a090_2023_10"].note
+    assert "last checked" not in classification.classify(SHIPPED, [H200], as_of=date(2026, 7, 23)).note
 
 
 def test_the_h20_is_outside_by_its_figures_and_inside_by_letter() -> None:
