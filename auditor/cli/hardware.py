@@ -146,7 +146,7 @@ def _identity(text: str) -> dict[str, str]:
             f"hardware classify: --device: expected PCI ids such as 10de:2335 or 10de:2335/10de:18be, got {text!r}",
             remedy="`lspci -nn` shows a device's ids, `lspci -nnv` its subsystem's too.",
         )
-    identity = {"kind": "gpu", "name": f"PCI {text.lower()}", "pci_device_id": device}
+    identity = {"kind": "gpu", "pci_device_id": device}
     return identity | ({"pci_subsystem_id": subsystem} if slash else {})
 
 

@@ -91,7 +91,7 @@ def describe(
     return Hardware(
         rank=rank,
         kind=identity.get("kind", "unknown"),
-        name=identity.get("name", "unknown"),
+        name=identity.get("name") or identity.get("pci_device_id") or "unknown",
         identity=dict(sorted(identity.items())),
         chip=found.chip.id if found.chip else None,
         candidates=tuple(chip.id for chip in found.candidates),

@@ -124,7 +124,8 @@ def test_a_pci_id_by_itself_and_with_its_board(document: Callable[..., Any]) -> 
     (bare,) = document("classify", "--device", "10DE:2335", *DAY)["devices"]
     assert (bare["chip"], bare["candidates"], bare["eccn"]) == (None, ["h200-sxm"], "3A090.a")
     (board,) = document("classify", "--device", "10de:2335/10de:18be", *DAY)["devices"]
-    assert (board["chip"], board["eccn"]) == ("h200-sxm", "3A090.a")
+    assert (board["chip"], board["eccn"], board["name"]) == ("h200-sxm", "3A090.a", "10de:2335")
+    assert board["basis"].endswith("nothing else to compare")
     unheard = document("classify", "--device", "10de:fffe", *DAY)["judgements"][0]
     assert (unheard["eccn"], unheard["tpp_range"], unheard["chip_rules"]) == ("undetermined", None, [])
     (named,) = document("classify", "--device", "10de:2328", *DAY)["devices"]
