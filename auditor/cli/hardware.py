@@ -22,7 +22,7 @@ from auditor.report.catalogued import entry_plain, field_rows
 from auditor.report.devices import describe_all, group, machine_words, machines
 from auditor.report.judgement import Judgement, class_words, judge, span_words
 from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
-from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, clean, listing, status_words
+from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, listing, status_words
 from auditor.rules.model import RuleSet
 
 SCHEMA = "auditor.hardware/1"
@@ -163,4 +163,4 @@ def _print_json(books: _Books, document: Mapping[str, Any]) -> None:
         "digests": {"rules": books.ruleset.digest, "catalogue": books.catalogue.digest},
         "notice": CHIPS_NOT_LEGAL_ADVICE,
     }
-    sys.stdout.write(clean(json.dumps(whole, ensure_ascii=True, allow_nan=False)) + "\n")
+    sys.stdout.write(json.dumps(whole, indent=2, ensure_ascii=True, allow_nan=False) + "\n")

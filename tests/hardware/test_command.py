@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from auditor.cli.main import main
 from auditor.hardware import catalogue
+from auditor.report.catalogued import field_rows
 from auditor.rules import pack
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def document(auditor: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]
 
 
 def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
-    code, out, _ = auditor("list", *DAY)
-    assert (code, out.splitlines()[0]) == (0, "121 parts, law as of 2026-11-22.")
+    code, out, err = auditor("list", *DAY)
+    assert (code, err, out.splitlines()[0]) == (0, "", "121 parts, law as of 2026-11-22.")
     for words in ("h200-sxm", "15832", "mtt-s4000", "none, by TPP and market (recalled)"):
         assert words in " ".join(out.split())
     assert len(document("list", *DAY)["chips"]) == 121
@@ -71,13 +72,12 @@ def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callab
 
 
 def test_the_law_of_the_day_is_the_one_that_counts(document: Callable[..., Any]) -> None:
-    classes = {
-        day: {chip["id"]: chip["eccn"] for chip in document("list", "--as-of", day)["chips"]}
-        for day in ("2022-10-01", "2023-01-01", "2026-11-22")
-    }
-    assert set(classes["2022-10-01"].values()) == {"undetermined"}
-    assert (classes["2023-01-01"]["a800-sxm4-80gb"], classes["2026-11-22"]["a800-sxm4-80gb"]) == ("none", "3A090.a")
-    assert (classes["2023-01-01"]["a100-sxm4-80gb"], classes["2026-11-22"]["a100-sxm4-80gb"]) == ("3A090.a", "3A090.a")
+    for chip_id, classes in (
+        ("a800-sxm4-80gb", ["undetermined", "none", "3A090.a"]),
+        ("a100-sxm4-80gb", ["undetermined", "3A090.a", "3A090.a"]),
+    ):
+        days = ("2022-10-01", "2023-01-01", "2026-11-22")
+        assert [document("show", chip_id, "--as-of", day)["chips"][0]["eccn"] for day in days] == classes
 
 
 def test_one_part_with_the_source_of_each_field(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
@@ -102,11 +102,14 @@ def test_one_part_with_the_source_of_each_field(auditor: Callable[..., Any], doc
     assert chip["fields"]["dies"]["read"] == "2026-11-22"
 
 
-def test_every_part_can_be_shown(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
-    for chip in document("list", *DAY)["chips"]:
-        code, out, _ = auditor("show", chip["id"], *DAY)
+def test_every_part_can_be_shown(auditor: Callable[..., Any], books: tuple[Any, Any]) -> None:
+    for chip in books[0].chips:
+        assert {row[0] for row in field_rows(chip)} == chip.provenance.keys()
+        assert all(all(row) for row in field_rows(chip)), chip.id
+    for chip_id in ("mi250x", "tpu-v3", "mlu590", "rubin"):
+        code, out, _ = auditor("show", chip_id, *DAY)
         assert code == 0
-        assert chip["product"] in out
+        assert chip_id in out
 
 
 def test_a_machine_by_what_its_tool_wrote(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
