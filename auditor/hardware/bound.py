@@ -110,8 +110,8 @@ def _highest(one: Ceiling, name: str) -> Decimal:
 
 
 def least_ops(bucket: Bucket, amount: Amount) -> Decimal:
-    """What a kernel must do at least: without what is masked away, and a convolution by its cheapest algorithm."""
-    must = max(amount.algorithmic_ops - amount.skippable_ops, 0) + amount.repeated_ops
+    """What a kernel must do at least: nothing that is masked away or done twice, a convolution by its cheapest way."""
+    must = max(amount.algorithmic_ops - amount.skippable_ops, 0)
     return Decimal(must) / (_CONVOLUTION_SAVES if bucket.family is Family.CONVOLUTION else 1)
 
 

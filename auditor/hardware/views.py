@@ -49,6 +49,7 @@ class Views:
     catalogued: Mapping[str, str]
     measured: Mapping[str, str]
     against: tuple[str, ...]
+    low: tuple[str, ...]  # of the remarks, those that tell of far less than the part can
     remarks: tuple[str, ...]
 
 
@@ -65,9 +66,11 @@ def compare(
     found = match(identity, catalogue)
     against = [*_identity_against(identity, catalogue, found.chip), *_libraries(identity, cuda or {})]
     remarks: list[str] = []
+    low: tuple[str, ...] = ()
     if measured is not None:
         against += _measured_against(identity, found.chip, measured, cuda or {})
-        remarks += _low(found.chip, measured)
+        low = tuple(_low(identity, found.chip, measured))
+        remarks += low
         remarks += tpp(found.chip).doubts if found.chip and against else ()
         remarks += [f"{name} was not measured: {why}" for name, why in sorted(measured.not_measured.items())]
     if found.chip is None:
@@ -75,7 +78,7 @@ def compare(
     if against:
         verdict = Verdict.INCONSISTENT
     else:
-        verdict = Verdict.CONSISTENT if measured and measured.rates_tera and found.chip else Verdict.NOT_MEASURED
+        verdict = Verdict.CONSISTENT if _comparable(found.chip, measured) else Verdict.NOT_MEASURED
     return Views(
         verdict=verdict,
         chip=found.chip,
@@ -83,8 +86,14 @@ def compare(
         catalogued=_catalogued(found.chip),
         measured=_measured(measured),
         against=tuple(against),
+        low=low,
         remarks=tuple(remarks),
     )
+
+
+def _comparable(chip: Chip | None, measured: Measurement | None) -> bool:
+    """Whether a rate was measured that the part's own is known for."""
+    return bool(chip and measured and measured.rates_tera.keys() & chip.dense_peak_tera.keys())
 
 
 def bandwidth_gb_per_s(identity: Mapping[str, str]) -> Decimal | None:
@@ -186,7 +195,10 @@ def _bandwidth(identity: Mapping[str, str], chip: Chip | None, measured: Measure
             yield f"measured: {found:.0f} GB/s of memory, {view} gives {most:.0f} at most"
 
 
-def _low(chip: Chip | None, measured: Measurement) -> Iterator[str]:
+def _low(identity: Mapping[str, str], chip: Chip | None, measured: Measurement) -> Iterator[str]:
+    given = whole(identity.get("mig_sm_count")) or (chip.sm_count if chip else None)
+    if given and measured.sm_count and measured.sm_count < given:
+        yield f"measured only {measured.sm_count} of {given} multiprocessors at work"
     for name, rate in sorted(measured.rates_tera.items()):
         rated = chip.dense_peak_tera.get(name) if chip else None
         if rated and rate < rated * _LOW:

@@ -83,6 +83,8 @@ def verdict_words(device: Observed) -> str:
     views = device.views
     if views.verdict is Verdict.INCONSISTENT:
         return f"INCONSISTENT: {'; '.join(views.against)}"
+    if views.verdict is Verdict.CONSISTENT and views.low:
+        return f"consistent, since less than its part can do contradicts nothing; but {'; '.join(views.low)}"
     if views.verdict is Verdict.CONSISTENT:
         return "consistent: what it says, what its part is known for, and what was measured"
     if views.chip is not None:

@@ -62,6 +62,7 @@ def test_what_was_not_measured_is_not_confirmed(shipped: Catalogue) -> None:
     assert compare(H200, shipped, None).verdict is Verdict.NOT_MEASURED
     only_memory = compare(H200, shipped, measured(dram_gb_per_s=Decimal(4000)))
     assert only_memory.verdict is Verdict.NOT_MEASURED
+    assert compare(H200, shipped, measured({"fp3": "1"})).verdict is Verdict.NOT_MEASURED
     unknown = compare({**H200, "pci_device_id": "10de:ffff", "num_cores": "1"}, shipped, measured(H200_DID))
     assert unknown.verdict is Verdict.NOT_MEASURED
     assert unknown.remarks
@@ -96,6 +97,10 @@ def test_far_less_is_told_and_does_not_contradict(shipped: Catalogue) -> None:
     views = compare(H200, shipped, measured({"bf16": "300"}, sm_count=16, dram_gb_per_s=Decimal(100)))
     assert views.verdict is Verdict.CONSISTENT
     assert any("only 300 of 989.4" in remark and "30%" in remark for remark in views.remarks)
+    assert any("only 16 of 132 multiprocessors" in remark for remark in views.remarks)
+    assert set(views.low) <= set(views.remarks)
+    slice_of_it = compare({**H200, "mig_sm_count": "16"}, shipped, measured({"bf16": "100"}, sm_count=16))
+    assert not any("multiprocessors" in remark for remark in slice_of_it.low)
 
 
 def test_a_figure_that_its_own_part_does_not_have_contradicts_without_a_measurement(shipped: Catalogue) -> None:
