@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.config import Settings
 from auditor.counting import captured, compiled, devices
@@ -26,12 +27,14 @@ from auditor.distributed import claim_rank, find_place
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
 from auditor.hardware.coverage import EVENT
-from auditor.in_use import InUse
 from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder
 from auditor.records import SecondOpinion
 from auditor.tally import CounterKind, Purpose, Tally, factor
-from auditor.watch import Watch
+
+if TYPE_CHECKING:
+    from auditor.in_use import InUse
+    from auditor.watch import Watch
 
 _SHORTEST_INTERVAL_S = 1.0
 _WAIT_FOR_OPINION_S = 1.0
@@ -292,15 +295,20 @@ class Session:
         """Load and ask what takes long, off the training thread, where it would hold up the start."""
         with contextlib.suppress(Exception):  # what is wrong shows when it is used
             importlib.import_module("auditor.genesis")
-            self._devices = InUse.survey(self._recorder.submit)
-            if self._devices.any_gpu and not self._stopped:
-                self._watch = Watch(
-                    self._recorder.submit,
-                    self._devices,
-                    every_s=self.settings.interval_s,
-                    since_s=self._started_ns / 1e9,
-                )
-                self._watch.start()
+            self._begin_watching()
+
+    def _begin_watching(self) -> None:
+        from auditor import in_use, watch  # noqa: PLC0415 - loaded by the recorder, see _prepare
+
+        self._devices = in_use.InUse.survey(self._recorder.submit)
+        if self._devices.any_gpu and not self._stopped:
+            self._watch = watch.Watch(
+                self._recorder.submit,
+                self._devices,
+                every_s=self.settings.interval_s,
+                since_s=self._started_ns / 1e9,
+            )
+            self._watch.start()
 
     def _open_book(self) -> SegmentBook:
         from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
