@@ -30,9 +30,9 @@ class InUse:
         self._found: dict[str, Device] = {}
 
     @classmethod
-    def survey(cls, submit: Callable[[Task], None]) -> InUse:
-        """All that there are, as their own libraries tell."""
-        return cls(hardware.survey(), submit)
+    def survey(cls, submit: Callable[[Task], None], hurry: Callable[[], bool]) -> InUse:
+        """All that there are, as their own libraries tell; soon, from when on ``hurry`` is true."""
+        return cls(hardware.survey(hurry=hurry), submit)
 
     def __call__(self) -> Mapping[str, Device]:
         """The devices in use so far, by UUID."""

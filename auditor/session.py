@@ -300,7 +300,7 @@ class Session:
     def _begin_watching(self) -> None:
         from auditor import in_use, watch  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
-        self._devices = in_use.InUse.survey(self._recorder.submit)
+        self._devices = in_use.InUse.survey(self._recorder.submit, hurry=lambda: self._stopped)
         if self._devices.any_gpu and not self._stopped:
             self._watch = watch.Watch(
                 self._recorder.submit,

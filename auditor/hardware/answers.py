@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+_HURRIED_S = 1.0
+_PATIENCE_S = 0.02
 _LONGEST_TEXT = 200  # characters; NVML's names have at most 96
 Answer = TypeVar("Answer")
 
@@ -68,8 +70,13 @@ def whole(answer: str | None) -> int | None:
     return int(answer)
 
 
-def within(seconds: float, calls: Sequence[Callable[[], Answer]]) -> list[Answer | None]:
-    """What each call answers, all asked at once; None for one that does not come back in time or fails."""
+def within(
+    seconds: float, calls: Sequence[Callable[[], Answer]], hurry: Callable[[], bool] = lambda: False
+) -> list[Answer | None]:
+    """What each call answers, all asked at once; None for one that does not come back in time or fails.
+
+    hurry: from when on it is true, there is a second left at most.
+    """
     came: dict[int, Answer] = {}
 
     def ask(place: int) -> None:
@@ -77,13 +84,17 @@ def within(seconds: float, calls: Sequence[Callable[[], Answer]]) -> list[Answer
         if not reason:
             came[place] = answer
 
-    asking = [
-        threading.Thread(target=ask, args=(place,), name="auditor-hardware", daemon=True) for place in range(len(calls))
-    ]
-    until = time.monotonic() + seconds
-    for thread in asking:
-        thread.auditor_uncounted = True  # type: ignore[attr-defined]
-        thread.start()
-    for thread in asking:
-        thread.join(max(until - time.monotonic(), 0))
+    asking = [_asking(ask, place) for place in range(len(calls))]
+    until, hurried = time.monotonic() + seconds, False
+    while any(thread.is_alive() for thread in asking) and time.monotonic() < until:
+        if hurry() and not hurried:
+            until, hurried = min(until, time.monotonic() + _HURRIED_S), True
+        next(thread for thread in asking if thread.is_alive() or thread is asking[-1]).join(_PATIENCE_S)
     return [came.get(place) for place in range(len(calls))]
+
+
+def _asking(ask: Callable[[int], None], place: int) -> threading.Thread:
+    thread = threading.Thread(target=ask, args=(place,), name="auditor-hardware", daemon=True)
+    thread.auditor_uncounted = True  # type: ignore[attr-defined]
+    thread.start()
+    return thread

@@ -11,7 +11,7 @@ from auditor.hardware.answers import within
 from auditor.hardware.identity import Device, cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # Opening NVML without its persistence daemon wakes each device, a second or two each.
 _ANSWER_WITHIN_S = 15.0
@@ -27,13 +27,20 @@ class Door(Protocol):
 DOORS: tuple[Door, ...] = (nvml, amd)
 
 
-def survey(environ: Mapping[str, str] | None = None, doors: Sequence[Door] = DOORS) -> list[Device]:
-    """The visible GPUs of every vendor, else the CPU with the reasons; a library that hangs is a reason too."""
+def survey(
+    environ: Mapping[str, str] | None = None,
+    doors: Sequence[Door] = DOORS,
+    hurry: Callable[[], bool] = lambda: False,
+) -> list[Device]:
+    """The visible GPUs of every vendor, else the CPU with the reasons; a library that hangs is a reason too.
+
+    hurry: from when on it is true, nobody is waited for longer than a second.
+    """
     wishes = os.environ if environ is None else environ
     found: list[Device] = []
     reasons: list[str] = []
-    for answer in within(_ANSWER_WITHIN_S, [functools.partial(door.devices, wishes) for door in doors]):
-        gpus, reason = answer or ([], f"no answer within {_ANSWER_WITHIN_S:g} s: the driver hangs")
+    for answer in within(_ANSWER_WITHIN_S, [functools.partial(door.devices, wishes) for door in doors], hurry):
+        gpus, reason = answer or ([], "no answer in time: the driver hangs")
         found += gpus
         reasons += [reason] if reason else []
     return found or [cpu("; ".join(reasons))]

@@ -125,6 +125,23 @@ def test_a_driver_that_hangs_from_the_start_costs_the_identity_alone(
     assert reading.operations.by_family["matmul"] == 4 * PRODUCT
 
 
+def test_a_driver_that_hangs_does_not_hold_up_a_run_that_is_short(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, release = fake("h200"), threading.Event()
+    monkeypatch.setattr(library, "nvmlInit", lambda: release.wait(60), raising=False)
+    began = time.monotonic()
+    try:
+        with Auditor(out=tmp_path / "short", second_opinion="false"):
+            torch.ones(8, 8) @ torch.ones(8, 8)
+    finally:
+        release.set()
+    assert time.monotonic() - began < 4  # a second of it for the driver
+    reading = read_ledger(tmp_path / "short", recount=None)
+    assert reading.operations.by_family["matmul"] == PRODUCT
+    assert "the driver hangs" in reading.devices[0][0]["no_gpu"]
+
+
 def test_a_monitor_that_root_alone_may_read_is_a_gap_and_energy_is_still_seen(fake: Any, run: Any, h200: Any) -> None:
     fake({**h200, "gpm": Failure(pynvml.NVML_ERROR_NO_PERMISSION)})
     reading, _ = run()

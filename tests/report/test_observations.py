@@ -143,6 +143,13 @@ def test_an_identity_that_the_silicon_contradicts_is_an_alarm(
     assert everything(view).count("it did 690") >= 4  # at the top and in the section, of both pages
 
 
+def test_far_less_than_its_part_stands_beside_the_verdict(make_view: Make, h200: dict[str, str]) -> None:
+    view = make_view(devices=[h200], seen=[("measured", UUID, {**MEASURED, "rate_tera.bf16": "121"})])
+    words = say.verdict_words(view.observed[0].devices[0])
+    assert words.startswith("consistent, since less than its part can do contradicts nothing; but measured only 121")
+    assert say.alarms(view.observed[0]) == ()
+
+
 def test_tensor_cores_busier_than_counted_name_suspects(
     make_view: Make, h200: dict[str, str], tally_of: Callable[..., Any], schema: dict[str, Any]
 ) -> None:
