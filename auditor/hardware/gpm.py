@@ -7,6 +7,7 @@ was is kept, and it is not asked again.
 
 from __future__ import annotations
 
+import math
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -93,23 +94,24 @@ class Monitor:
         """The metrics that the driver knows; the others are not asked for again."""
         metrics = [answer.metrics[place] for place in range(len(self._asked))]
         known = {one.metricId: one.value for one in metrics if one.nvmlReturn == 0 and one.metricId in self._asked}
-        values = {f"{_kind(number)}{self._asked[number]}": value for number, value in known.items()}
         self._asked = {number: name for number, name in self._asked.items() if number in known}
-        if not values:
+        if not known:
             raise LookupError("the driver knows none of the counters that are asked for")
-        return values
+        finite = {number: value for number, value in known.items() if math.isfinite(value)}
+        return {f"{_kind(number)}{self._asked[number]}": value for number, value in finite.items()}
 
 
 def _kind(number: int) -> str:
     return "cycles " if number in _CYCLES else "share "
 
 
-def _read(values: Mapping[str, float], covered_s: float) -> tuple[Activity, Mapping[str, int]]:
-    """Shares are percent; more than all of the time, as seen of slices, is all of it."""
+def _read(values: Mapping[str, float], covered_s: float) -> tuple[Activity | None, Mapping[str, int]]:
+    """Shares are percent; more than all of the time, as seen of slices, is all. None without the tensor cores'."""
     covered = Decimal(f"{covered_s:.3f}")
     shares = {name[6:]: value for name, value in values.items() if name.startswith("share ")}
     busy = {
         name: min(max(Decimal(repr(float(share))), Decimal(0)), Decimal(100)) / 100 for name, share in shares.items()
     }
     cycles = {name[7:]: int(value) for name, value in values.items() if name.startswith("cycles ")}
-    return Activity(busy_s={name: share * covered for name, share in busy.items()}, covered_s=covered), cycles
+    activity = Activity(busy_s={name: share * covered for name, share in busy.items()}, covered_s=covered)
+    return activity if "tensor" in busy else None, cycles

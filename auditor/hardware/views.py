@@ -64,31 +64,39 @@ def compare(
     identity: as written down. cuda: what CUDA said of it, another library than the identity's, where it was asked.
     """
     found = match(identity, catalogue)
-    against = [*_identity_against(identity, catalogue, found.chip), *_libraries(identity, cuda or {})]
-    remarks: list[str] = []
-    low: tuple[str, ...] = ()
-    if measured is not None:
-        against += _measured_against(identity, found.chip, measured, cuda or {})
-        low = tuple(_low(identity, found.chip, measured))
-        remarks += low
-        remarks += tpp(found.chip).doubts if found.chip and against else ()
-        remarks += [f"{name} was not measured: {why}" for name, why in sorted(measured.not_measured.items())]
-    if found.chip is None:
-        remarks.append(found.basis)
-    if against:
-        verdict = Verdict.INCONSISTENT
-    else:
-        verdict = Verdict.CONSISTENT if _comparable(found.chip, measured) else Verdict.NOT_MEASURED
+    chip = found.chip
+    against = tuple(_contradicting(identity, catalogue, chip, measured, cuda or {}))
+    low = tuple(_low(identity, chip, measured)) if measured else ()
+    unmeasured = sorted(measured.not_measured.items()) if measured else []
+    verdict = Verdict.CONSISTENT if _comparable(chip, measured) else Verdict.NOT_MEASURED
     return Views(
-        verdict=verdict,
-        chip=found.chip,
+        verdict=Verdict.INCONSISTENT if against else verdict,
+        chip=chip,
         declared=_declared(identity, cuda or {}),
-        catalogued=_catalogued(found.chip),
+        catalogued=_catalogued(chip),
         measured=_measured(measured),
-        against=tuple(against),
+        against=against,
         low=low,
-        remarks=tuple(remarks),
+        remarks=(
+            *low,
+            *(tpp(chip).doubts if chip and against else ()),
+            *(f"{name} was not measured: {why}" for name, why in unmeasured),
+            *(() if chip else (found.basis,)),
+        ),
     )
+
+
+def _contradicting(
+    identity: Mapping[str, str],
+    catalogue: Catalogue,
+    chip: Chip | None,
+    measured: Measurement | None,
+    cuda: Mapping[str, str],
+) -> Iterator[str]:
+    yield from _identity_against(identity, catalogue, chip)
+    yield from _libraries(identity, cuda)
+    if measured is not None:
+        yield from _measured_against(identity, chip, measured, cuda)
 
 
 def _comparable(chip: Chip | None, measured: Measurement | None) -> bool:

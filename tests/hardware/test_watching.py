@@ -98,6 +98,19 @@ def test_the_tensor_cores_activity_is_added_up(fake: Fake, station: NvidiaStatio
         assert values["imma_us"] == "0"
 
 
+def test_a_share_that_is_no_number_is_of_no_time(fake: Fake, h200: dict[str, Any], station: NvidiaStation) -> None:
+    library = fake({**h200, "gpm": {5: float("nan"), 7: 40.0}})
+    observer = Observer({})
+    for look in range(3):
+        told = observer.take(station.look(WANTED), look)
+        assert changes(told) == []
+        assert "covered_us" not in observed(told)
+    library.recorded[0]["gpm"] = {5: 250.0, 7: 40.0}
+    time.sleep(0.02)
+    values = observed(observer.take(station.look(WANTED), 4))
+    assert values["tensor_us"] == values["covered_us"]  # of slices more than all of the time was seen
+
+
 def test_cycle_counters_are_told_where_the_driver_has_them(
     fake: Fake, h200: dict[str, Any], station: NvidiaStation
 ) -> None:
