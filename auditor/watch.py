@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from auditor.hardware.amd_sensing import AmdStation
 from auditor.hardware.answers import whole
@@ -110,7 +110,6 @@ class Watch:
         try:
             self._watch()
         except Exception as error:  # noqa: BLE001 - nothing of this may reach the training
-            self._asking_since_s = None
             self._tell(Told("gap", "", {"message": f"the devices are not watched any more: {error!r}"}))
         self._at_rest.set()
 
@@ -138,15 +137,16 @@ class Watch:
         devices = self._in_use()
         for door, station in self._stations.items():
             own = {uuid: device for uuid, device in devices.items() if device.given.get("door") == door}
+            if own and door not in self._open:
+                self._open[door] = (station(), Observer())
             if own:
-                begun = {uuid: whole(device.given.get("energy_mj")) for uuid, device in own.items()}
-                self._look(*self._open.setdefault(door, (station(), Observer(begun))), own)
+                self._look(*self._open[door], own)
 
     def _look(self, station: Station, observer: Observer, own: Mapping[str, Device]) -> None:
         wanted = {uuid: _wanted(uuid, device) for uuid, device in own.items()}
-        self._asking_since_s = time.monotonic()
-        look = station.look(wanted)
-        self._asking_since_s = None
+        observer.begin({uuid: whole(device.given.get("energy_mj")) for uuid, device in own.items()})
+        with self._asking():
+            look = station.look(wanted)
         for told in observer.take(look, int((time.monotonic() - self._since_s) * 1e6)):
             self._tell(told)
 
@@ -160,8 +160,18 @@ class Watch:
             self._submit(lambda book: book.hardware(*told))
 
     def _close(self) -> None:
-        for station, _ in self._open.values():
-            station.close()
+        with self._asking():
+            for station, _ in self._open.values():
+                station.close()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """While inside, the driver has the word, and may keep it."""
+        self._asking_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asking_since_s = None
 
 
 def _wanted(uuid: str, device: Device) -> Wanted:

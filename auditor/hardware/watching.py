@@ -45,11 +45,15 @@ class _Course:
 class Observer:
     """Turns looks into what is to be recorded of them."""
 
-    def __init__(self, begun_mj: Mapping[str, int | None]) -> None:
-        """``begun_mj``: energy counters by UUID as they stood when the record began."""
-        self._courses = {uuid: _Course(counter_mj=counter) for uuid, counter in begun_mj.items()}
+    def __init__(self) -> None:
+        self._courses: dict[str, _Course] = {}
         self._present: tuple[str, ...] | None = None
         self._closed = False
+
+    def begin(self, counters_mj: Mapping[str, int | None]) -> None:
+        """Energy is counted from these counters on, by UUID; those of devices seen before change nothing."""
+        for uuid, counter in counters_mj.items():
+            self._courses.setdefault(uuid, _Course(counter_mj=counter))
 
     def take(self, look: Look, elapsed_us: int) -> list[Told]:
         """What this look adds to those before it, each with the time."""

@@ -22,7 +22,7 @@ from auditor.hardware.sensing import Wanted
 from auditor.hardware.watching import Observer
 
 (device,), _ = nvml.devices({})
-station, observer, wanted = NvidiaStation(), Observer({}), {"GPU-stub": Wanted(uuid="GPU-stub")}
+station, observer, wanted = NvidiaStation(), Observer(), {"GPU-stub": Wanted(uuid="GPU-stub")}
 looks = []
 for look in range(3):
     if look == 2:

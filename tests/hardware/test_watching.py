@@ -66,8 +66,10 @@ def observed(told: list[Any]) -> dict[str, str]:
 
 def test_the_energy_is_what_the_counter_rose_by_since_the_record_began(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200")
-    observer = Observer({UUID: 123_000_000})
+    observer = Observer()
+    observer.begin({UUID: 123_000_000})
     assert observed(observer.take(station.look(WANTED), 1))["energy_mj"] == "456789"
+    observer.begin({UUID: 0})  # known already
     library.recorded[0]["TotalEnergyConsumption"] += 11
     values = observed(observer.take(station.look(WANTED), 2))
     assert (values["elapsed_us"], values["energy_mj"], values["sm_clock_mhz"]) == ("2", "456800", "345")
@@ -76,7 +78,8 @@ def test_the_energy_is_what_the_counter_rose_by_since_the_record_began(fake: Fak
 
 def test_a_counter_that_falls_back_began_anew(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200")
-    observer = Observer({UUID: 123_456_789})
+    observer = Observer()
+    observer.begin({UUID: 123_456_789})
     observer.take(station.look(WANTED), 1)
     library.recorded[0]["TotalEnergyConsumption"] = 500
     values = observed(observer.take(station.look(WANTED), 2))
@@ -85,7 +88,7 @@ def test_a_counter_that_falls_back_began_anew(fake: Fake, station: NvidiaStation
 
 def test_the_tensor_cores_activity_is_added_up(fake: Fake, station: NvidiaStation) -> None:
     fake("h200")
-    observer = Observer({})
+    observer = Observer()
     assert "tensor_us" not in observed(observer.take(station.look(WANTED), 1))
     time.sleep(0.02)
     first = observed(observer.take(station.look(WANTED), 2))
@@ -100,7 +103,7 @@ def test_the_tensor_cores_activity_is_added_up(fake: Fake, station: NvidiaStatio
 
 def test_a_share_that_is_no_number_is_of_no_time(fake: Fake, h200: dict[str, Any], station: NvidiaStation) -> None:
     library = fake({**h200, "gpm": {5: float("nan"), 7: 40.0}})
-    observer = Observer({})
+    observer = Observer()
     for look in range(3):
         told = observer.take(station.look(WANTED), look)
         assert changes(told) == []
@@ -115,7 +118,7 @@ def test_cycle_counters_are_told_where_the_driver_has_them(
     fake: Fake, h200: dict[str, Any], station: NvidiaStation
 ) -> None:
     library = fake({**h200, "gpm": {5: 50.0, 248: 1e9, 250: 5e8}})
-    observer = Observer({})
+    observer = Observer()
     for look in range(2):
         observer.take(station.look(WANTED), look)
     library.recorded[0]["gpm"] = {5: 50.0, 248: 3e9, 250: 1.5e9}
@@ -131,7 +134,7 @@ def test_a_monitor_that_is_refused_is_told_once_and_not_asked_again(
     fake: Fake, h200: dict[str, Any], station: NvidiaStation, refusal: Failure, words: str
 ) -> None:
     library = fake({**h200, "gpm": refusal})
-    observer = Observer({})
+    observer = Observer()
     told = [one for look in range(4) for one in observer.take(station.look(WANTED), look)]
     gaps = [values["message"] for event, _, values in events(told) if event == "gap"]
     assert len(gaps) == 1
@@ -151,7 +154,7 @@ def test_a_slice_is_sampled_as_the_slice(fake: Fake, h200: dict[str, Any], stati
 
 def test_a_device_lost_in_the_run_is_told_once_and_again_when_it_is_back(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200", "rtx4090")
-    observer = Observer({})
+    observer = Observer()
     observer.take(station.look(WANTED), 1)
     energy = library.recorded[0]["TotalEnergyConsumption"]
     library.errors.append((0, 79))
@@ -168,7 +171,7 @@ def test_a_device_lost_in_the_run_is_told_once_and_again_when_it_is_back(fake: F
 
 def test_a_device_that_is_not_opened_or_not_listed_any_more_is_lost(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200", "rtx4090")
-    observer = Observer({})
+    observer = Observer()
     observer.take(station.look(WANTED), 1)
     library.recorded[0]["handle"] = LOST
     told = changes(observer.take(station.look(WANTED), 2))
@@ -177,7 +180,7 @@ def test_a_device_that_is_not_opened_or_not_listed_any_more_is_lost(fake: Fake, 
 
 def test_devices_that_come_go_or_change_their_number_are_told(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200")
-    observer = Observer({})
+    observer = Observer()
     observer.take(station.look(WANTED), 1)
     plugged = {**library.recorded[0], "UUID": OTHER}
     library.recorded.insert(0, plugged)
@@ -194,7 +197,7 @@ def test_devices_that_come_go_or_change_their_number_are_told(fake: Fake, statio
 
 def test_a_partition_changed_and_errors_of_memory_are_told(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200")
-    observer = Observer({})
+    observer = Observer()
     observer.take(station.look(WANTED), 1)
     library.recorded[0] |= {"MigMode": [1, 1], "TotalEccErrors": 2, "CurrentClocksEventReasons": 0x44}
     told = observer.take(station.look(WANTED), 2)
@@ -207,7 +210,7 @@ def test_a_partition_changed_and_errors_of_memory_are_told(fake: Fake, station: 
 
 def test_a_library_that_closes_in_the_run_is_told_once(fake: Fake, station: NvidiaStation) -> None:
     library = fake("h200")
-    observer = Observer({})
+    observer = Observer()
     observer.take(station.look(WANTED), 1)
     library.init_error = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
     told = [one for look in (2, 3) for one in observer.take(station.look(WANTED), look)]
@@ -228,7 +231,7 @@ def test_a_library_older_than_ours_is_no_obstacle(
         raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 
     monkeypatch.setattr(library, name, lacking, raising=False)
-    observer = Observer({})
+    observer = Observer()
     for look in range(3):
         assert "energy_mj" in observed(observer.take(station.look(WANTED), look))
 
