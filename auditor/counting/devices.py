@@ -10,9 +10,11 @@ graph, it counts.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -63,6 +65,7 @@ class Hider(NamedTuple):
 
 
 HIDERS: list[Hider] = []
+_owners: set[Hashable] = set()
 _sums: dict[torch.device, Sums | None] = {}
 _opening = threading.Lock()
 _capturing = 0
@@ -107,6 +110,18 @@ def _opened(device: torch.device) -> Sums | None:
     except (DeviceError, RuntimeError) as error:
         _told(f"device {device}", f"nothing can be measured on {device}: {error}", lower_bound=False)
         return None
+
+
+def new_owner() -> int:
+    """A number that nobody has now who measures for himself: given back, it is another's, so that there are few."""
+    number = next(number for number in itertools.count() if number not in _owners)
+    _owners.add(number)
+    return number
+
+
+def give_back(owner: Hashable) -> None:
+    """The number is free."""
+    _owners.discard(owner)
 
 
 def measure(signature: Signature, arguments: Mapping[str, Any], phase: Phase, owner: Hashable) -> Measured | None:
@@ -216,30 +231,47 @@ def count_replays() -> Replays | None:
 # What a counter hears of all this.
 
 
+class _State(Enum):
+    DETACHED = 0
+    BEGINNING = 1
+    ATTACHED = 2
+    ENDING = 3
+
+
 class DeviceCalls:
     """What devices count for one counter: asked for in the order of the current stream, there once it has arrived.
 
     owner: whose measurements are heard of; all hear of replays.
     """
 
-    def __init__(self, owner: Hashable) -> None:
-        self._owner = owner
+    def __init__(self) -> None:
+        self.owner: Hashable = None
         self._readings: dict[Sums, Reading] = {}
         self._replays: dict[Replays, _Replayed] = {}
         self._lock = threading.Lock()
-        self._attached = False
+        self._state = _State.DETACHED
 
-    def begin(self) -> None:
-        """What devices count from now on is heard of."""
-        with self._lock, _unseen():
-            self._attached = True
-            self._readings = {sums: Reading(sums) for sums in _sums.values() if sums is not None}
+    def begin(self, owner: Hashable) -> None:
+        """What devices count from now on is heard of, for whom it is measured."""
+        with self._lock:
+            self.owner = owner
+            self._readings = {}
+            self._state = _State.BEGINNING
+            self._begin()
+
+    def _begin(self) -> None:
+        """Readings begin here; during a capture, after it."""
+        if self._state is _State.BEGINNING and not _capturing:
+            with _unseen():
+                self._readings = {sums: Reading(sums) for sums in _sums.values() if sums is not None}
+            self._state = _State.ATTACHED
 
     def end(self, purpose: Purpose) -> None:
-        """What devices count from now on is not heard of."""
+        """What devices count from now on is not heard of; during a capture, after it."""
         with self._lock:
-            self._copy(purpose)
-            self._attached = False
+            if self._state is not _State.DETACHED:
+                self._state = _State.ENDING
+                self._copy(purpose)
 
     def replayed(self, replays: Replays) -> None:
         """Torch was asked for a replay; the device counts it."""
@@ -264,14 +296,17 @@ class DeviceCalls:
 
     def _copy(self, purpose: Purpose) -> None:
         """What has been counted since the last copy is for this purpose."""
-        if not self._attached or _capturing:
+        if self._state is _State.DETACHED or _capturing:
             return
+        self._begin()
         for sums in filter(None, list(_sums.values())):
             reading = self._readings.get(sums)
             if reading is None:
                 reading = self._readings[sums] = Reading(sums, from_zero=True)
             with self._losing(sums), _unseen():
                 reading.copy(purpose)
+        if self._state is _State.ENDING:
+            self._state = _State.DETACHED
 
     def _arrived(self, wait: bool) -> Iterator[tuple[Purpose, Hashable, int]]:
         for sums, reading in list(self._readings.items()):
@@ -294,7 +329,7 @@ class DeviceCalls:
             replayed = self._replays.setdefault(key, _Replayed())
             replayed.seen += number
             self._add_replays(calls, key, replayed.seen, purpose)
-        elif isinstance(key, _Key) and key.owner is self._owner:
+        elif isinstance(key, _Key) and key.owner == self.owner:
             entry = Entry(key.signature, key.phase, purpose)
             calls[entry] = calls.get(entry, 0) + number
 

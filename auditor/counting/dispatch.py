@@ -132,7 +132,7 @@ class DispatchCounter:
         self._signatures: dict[tuple[Any, tuple[Any, ...]], Signature] = {}
         self._composites: dict[Any, bool] = {}
         self._aside = Aside(self._take_noted)
-        self._devices = DeviceCalls(self)
+        self._devices = DeviceCalls()
         self._mode = _Mode(self)
         self._attached = False
         self._original_bootstrap: Callable[[threading.Thread], None] | None = None
@@ -142,7 +142,7 @@ class DispatchCounter:
         if self._attached:
             return
         self._attached = True
-        self._devices.begin()
+        self._devices.begin(devices.new_owner())
         self.phases.attach()
         self._watch_threads()
         self._mode.__enter__()  # type: ignore[no-untyped-call]
@@ -156,6 +156,7 @@ class DispatchCounter:
         self.phases.detach()
         _leave(self._mode)
         self._devices.end(self.purpose)
+        devices.give_back(self.measures_for)
 
     @property
     def attached(self) -> bool:
@@ -182,7 +183,7 @@ class DispatchCounter:
     @property
     def measures_for(self) -> Hashable:
         """For whom is measured what it hears of: counters of one kind may share it."""
-        return self
+        return self._devices.owner
 
     @property
     def hides(self) -> bool:
@@ -273,7 +274,7 @@ class DispatchCounter:
     def _measured(self, schema: Schema, args: Any, kwargs: Any) -> bool:
         """Whether what the call computes is a matter of values, and has been measured."""
         phase, arguments = self.phases.current(), {**dict(zip(schema.names, args, strict=False)), **kwargs}
-        measured = devices.measure(schema.signature(args, kwargs), arguments, phase, self)
+        measured = devices.measure(schema.signature(args, kwargs), arguments, phase, self.measures_for)
         if measured is None:
             return False
         self._hear((unit, phase) for unit in measured.units)

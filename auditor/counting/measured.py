@@ -7,7 +7,7 @@ sizes do tell is left as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +54,11 @@ def _attention(given: _Given, unit: str, *, at_the_end: bool = True) -> Measurem
     quantity = Pairs(queries=queries, keys=keys, sequences=number, before=before, after=after, at_the_end=at_the_end)
     biased = isinstance(given("bias", "attn_bias", "alibi_slopes"), torch.Tensor)
     return Measurement(quantity, _by_mask(unit, _unit(query, 2), _unit(value, 2), biased=biased))
+
+
+def _cudnn(given: _Given, unit: str) -> Measurement | None:
+    """Sequences stand together where they begin; packed ones have no batch."""
+    return _attention(given, unit, at_the_end=False) if given("query").dim() < BATCHED else None
 
 
 def _lengths(given: _Given, tensor: torch.Tensor, side: str) -> Lengths | None:
@@ -124,7 +129,6 @@ class _Operator(NamedTuple):
     always: bool = False  # also where the sizes give it a price, which is the most that it can be
 
 
-_FROM_THE_START = partial(_attention, at_the_end=False)  # cuDNN
 OPERATORS: Mapping[str, _Operator] = {
     "aten::_flash_attention_forward": _Operator(_attention, PAIR),
     "aten::_flash_attention_forward.quantized": _Operator(_attention, PAIR),
@@ -132,8 +136,8 @@ OPERATORS: Mapping[str, _Operator] = {
     "aten::_flash_attention_backward": _Operator(_attention, PAIR_BACKWARD),
     "aten::_efficient_attention_forward": _Operator(_attention, PAIR),
     "aten::_efficient_attention_backward": _Operator(_attention, PAIR_BACKWARD),
-    "aten::_cudnn_attention_forward": _Operator(_FROM_THE_START, PAIR),
-    "aten::_cudnn_attention_backward": _Operator(_FROM_THE_START, PAIR_BACKWARD),
+    "aten::_cudnn_attention_forward": _Operator(_cudnn, PAIR),
+    "aten::_cudnn_attention_backward": _Operator(_cudnn, PAIR_BACKWARD),
     "torch_attn::_varlen_attn": _Operator(_attention, PAIR),
     "torch_attn::_varlen_attn_out": _Operator(_attention, PAIR),
     "torch_attn::_varlen_attn_backward": _Operator(_attention, PAIR_BACKWARD),

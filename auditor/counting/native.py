@@ -322,7 +322,7 @@ class NativeCounter:
         self._mine = _Mine()
         self._lock = threading.Lock()
         self._aside = Aside(self._take_noted)
-        self._devices = DeviceCalls(self._core)
+        self._devices = DeviceCalls()
         self._on_error = on_error
         self._on_due = on_due
         self._due = False
@@ -333,7 +333,7 @@ class NativeCounter:
         """From now on every operator of every thread is counted."""
         if not self._attached:
             self._attached = True
-            self._devices.begin()
+            self._devices.begin(self._core)
             self._core.join(self)
 
     def detach(self) -> None:

@@ -135,6 +135,32 @@ def test_nothing_is_asked_of_a_device_during_a_capture(device, kind):
         assert counted.operations.by_family["matmul"] == 5 * STEP
 
 
+def test_a_counter_that_comes_and_goes_in_the_middle_of_captures_begins_and_ends_after_them(device, kind):
+    with auditor.count(counter=kind):
+        rows(1, 1)
+    with devices.capture_begun():
+        counter = open_counter(kind)
+        counter.attach()
+    devices.capture_ended()
+    assert steps(counter.take()) == {}
+    rows(2, 5)
+    with devices.capture_begun():
+        counter.detach()
+    devices.capture_ended()
+    assert steps(counter.take()) == {(Purpose.PRE_TRAINING, Phase.FORWARD): 5}
+    with auditor.count(counter=kind):
+        rows(2, 6)
+    assert steps(counter.take()) == {}
+
+
+def test_many_counters_one_after_the_other_need_no_more_sums_than_one(device, kind):
+    for _ in range(5):
+        with auditor.count(counter=kind) as counted:
+            rows(2, 5)
+        assert counted.operations.by_family["matmul"] == 5 * STEP
+    assert len(device.keys) == 1
+
+
 def test_a_capture_that_fails_to_begin_has_not_begun(device):
     with pytest.raises(RuntimeError, match="no"), devices.capture_begun():
         raise RuntimeError("no")
