@@ -30,8 +30,9 @@ from torch.utils._python_dispatch import (
 from auditor.counting import devices
 from auditor.counting.arguments import Schema, describe
 from auditor.counting.captured import Aside
-from auditor.counting.devices import DeviceCalls, Replays, both
+from auditor.counting.devices import Replays
 from auditor.counting.graphs import Calls
+from auditor.counting.heard import DeviceCalls, both
 from auditor.counting.phases import PhaseTracker
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES

@@ -19,8 +19,9 @@ import torch
 from auditor.counting import devices
 from auditor.counting.arguments import is_marker, noted_name
 from auditor.counting.captured import Aside
-from auditor.counting.devices import HIDERS, DeviceCalls, Hider, Replays, both
+from auditor.counting.devices import HIDERS, Hider, Replays
 from auditor.counting.graphs import Calls
+from auditor.counting.heard import DeviceCalls, both
 from auditor.counting.measured import OPERATORS
 from auditor.counting.native_build import load
 from auditor.counting.phases import KEEPERS, Keeper, watch_functions

@@ -182,7 +182,7 @@ def test_a_device_that_is_lost_is_told_and_training_goes_on(device, kind, monkey
 
 
 def test_a_device_that_never_answers_is_given_up(device, kind, monkeypatch):
-    monkeypatch.setattr(devices, "_WAIT_S", 0.01)
+    monkeypatch.setattr("auditor.counting.heard._WAIT_S", 0.01)
     device.arrive = False
     with auditor.count(counter=kind) as counted:
         rows(2, 5)
@@ -337,7 +337,7 @@ def test_the_ledger_has_what_devices_counted_and_is_recounted(device, tmp_path):
         for _ in range(3):
             device.add(Number(2**60, CPU), [next(iter(device.keys))])
             rows(1)
-        devices._told("kernels", "torch's own operators count", lower_bound=False)
+        devices.told("kernels", "torch's own operators count", lower_bound=False)
     reading = read_ledger(tmp_path / "run", recount=Recount(price=Pricer().price, digest=TABLE.digest))
     assert reading.operations.by_family["matmul"] == (5 + 3 * 2**60 + 3) * STEP
     assert ("device", "torch's own operators count") in {(gap.cause, gap.message) for gap in reading.gaps}
