@@ -78,12 +78,14 @@ class Aside:
 
 _counters: tuple[CapturingCounter, ...] = ()
 before_captures: list[Callable[[], None]] = []  # called while the device can still be waited for
+_patched = False
 
 
 def attach(counter: CapturingCounter) -> None:
     """From now on the counter counts a captured graph at each of its replays."""
-    global _counters  # noqa: PLW0603 - the patches are the process's
-    if not _counters:
+    global _counters, _patched  # noqa: PLW0603 - the patches are the process's
+    if not _patched:
+        _patched = True
         _patches.install()
     _counters = (*_counters, counter)
 
@@ -92,7 +94,14 @@ def detach(counter: CapturingCounter) -> None:
     """The counter is told nothing more."""
     global _counters  # noqa: PLW0603
     _counters = tuple(each for each in _counters if each is not counter)
-    if not _counters:
+    _unpatch()
+
+
+def _unpatch() -> None:
+    """Everything stands as before where nobody counts; a capture that has begun is seen to its end."""
+    global _patched  # noqa: PLW0603
+    if _patched and not _counters and not devices.capturing():
+        _patched = False
         _patches.remove()
 
 
@@ -128,6 +137,7 @@ def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
             replays = getattr(graph, _REPLAYS, None)
             if replays is not None:
                 replays.calls = calls
+            _unpatch()
 
     return end
 

@@ -74,6 +74,10 @@ class DeviceCalls:
 
         Nothing is asked of a device while a graph is captured: what was counted comes later.
         """
+        if devices.capturing() and wait and self._state is _State.ENDING:
+            devices.told(
+                "captured", "counting ended while a CUDA graph was captured: no device was asked", lower_bound=True
+            )
         if devices.capturing() or not (devices.all_sums() or self._readings):
             return _NOTHING
         calls: dict[Entry, int] = {}

@@ -146,6 +146,8 @@ def test_a_counter_that_comes_and_goes_in_the_middle_of_captures_begins_and_ends
     rows(2, 5)
     with devices.capture_begun():
         counter.detach()
+        assert steps(counter.take()) == {}
+        assert [told.lower_bound for told in devices.problems().values()] == [True]
     devices.capture_ended()
     assert steps(counter.take()) == {(Purpose.PRE_TRAINING, Phase.FORWARD): 5}
     with auditor.count(counter=kind):
@@ -310,6 +312,20 @@ def test_a_counter_that_comes_later_hears_of_the_replays_from_then_on(graph, kin
             graph.execute(0, 3)
     totals = [counted.operations.by_family["matmul"] for counted in (outer, inner)]
     assert totals == [5 * PRODUCT, 3 * PRODUCT]
+
+
+def test_a_capture_that_outlives_the_last_counter_is_seen_to_its_end(graph, kind):
+    begin = graphs.CUDAGraph.capture_begin
+    with auditor.count(counter=kind):
+        it = graph()
+        it.capture_begin()
+    assert devices.capturing()
+    it.capture_end()
+    assert not devices.capturing()
+    assert graphs.CUDAGraph.capture_begin is begin
+    with auditor.count(counter=kind) as counted:
+        rows(2, 5)
+    assert counted.operations.by_family["matmul"] == 5 * STEP
 
 
 def test_what_compiled_code_captures_counts_as_its_runs(graph, kind, monkeypatch):

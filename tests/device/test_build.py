@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
+import torch
 
 from auditor.device import build
 from auditor.errors import DeviceError
@@ -92,3 +95,69 @@ def test_spills_are_read_from_the_compilers_report():
         "ptxas info    : Used 8 registers, used 0 barriers\n"
     )
     assert list(build.parse_usage(log)) == [build.Usage("first", 255, 16, 20), build.Usage("second", 8, 0, 0)]
+
+
+class Core:
+    """What is used of cuda-core, on a machine without a driver."""
+
+    def __init__(self) -> None:
+        self.launched: list[tuple] = []
+        self.current: list[int] = []
+        self.Stream = types.SimpleNamespace(from_handle=lambda handle: ("stream", handle))
+        self.ObjectCode = types.SimpleNamespace(from_cubin=self._load)
+
+    def Device(self, ordinal):  # noqa: N802 - its name there
+        return types.SimpleNamespace(set_current=lambda: self.current.append(ordinal))
+
+    def LaunchConfig(self, **config):  # noqa: N802
+        return config
+
+    def _load(self, cubin, name):
+        return types.SimpleNamespace(get_kernel=lambda kernel: (cubin, kernel))
+
+    def launch(self, *what):
+        self.launched.append(what)
+
+
+@pytest.fixture
+def core(monkeypatch):
+    core = Core()
+    monkeypatch.setattr(build, "_cuda_core", lambda: core)
+    monkeypatch.setattr(torch.cuda, "device", lambda ordinal: contextlib.nullcontext())
+    return core
+
+
+COMPILED = build.Compiled(
+    "some.cu",
+    "sm_90a",
+    b"code",
+    "Compiling entry function 'add' for 'sm_90a'\n0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n"
+    "Used 8 registers\n",
+)
+
+
+def test_a_kernel_is_launched_on_the_stream_with_its_arguments(core):
+    module = build.Module(COMPILED, 3)
+    module.launch("add", 4096, -1, grid=2, block=64, stream=77)
+    module.launch("add", 1, grid=1, block=32, stream=0, shared_bytes=16)  # torch's default stream
+    assert core.launched == [
+        (("stream", 77), {"grid": 2, "block": 64, "shmem_size": 0}, (b"code", "add"), 4096, -1),
+        (("stream", 1), {"grid": 1, "block": 32, "shmem_size": 16}, (b"code", "add"), 1),
+    ]
+    assert core.current == [3, 3]  # once to load, and once for this thread
+
+
+def test_what_the_driver_refuses_is_told_with_what_to_do(core):
+    def refuse(*_):
+        raise RuntimeError("CUDA_ERROR_INVALID_IMAGE")
+
+    module = build.Module(COMPILED, 0)
+    core.launch = refuse
+    with pytest.raises(DeviceError, match="add cannot be run on device 0: CUDA_ERROR_INVALID_IMAGE"):
+        module.launch("add", grid=1, block=1, stream=0)
+    with pytest.raises(DeviceError, match="nothing cannot be run on device 0: 'nothing'"):
+        module.launch("nothing", grid=1, block=1, stream=0)
+    core.ObjectCode.from_cubin = lambda cubin, name: refuse()
+    with pytest.raises(DeviceError, match=r"some\.cu cannot be loaded on device 0") as told:
+        build.Module(COMPILED, 0)
+    assert "Update the driver" in told.value.remedy
