@@ -8,6 +8,7 @@ profiled step finds nothing in its way. Whatever fails is told, and the training
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -26,7 +27,7 @@ from auditor.operations import Operations
 from auditor.tally import Tally
 
 LONGEST_STEP_S = 120.0
-_MOST_EVENTS = 200_000  # worked out in a second or two, which is how long the recorder may keep others waiting
+_MOST_EVENTS = 100_000  # worked out in a second or two, which is how long the recorder may keep others waiting
 _QUIET = ("KINETO_LOG_LEVEL", "6")  # the profiler's library has lines of its own for stderr at each start and stop
 _TORCHS_PROFILER = "torch.autograd.profiler"
 
@@ -86,6 +87,9 @@ class Sampler:
         if _somebody_profiles():
             self._on_problem("a step was not profiled: the training's own profiler was at work")
             return
+        if threading.current_thread() is not threading.main_thread():  # which alone is there when the process ends
+            self._on_problem("no step is profiled: they do not end on the main thread")
+            return
         activities = [torch.profiler.ProfilerActivity.CPU]
         if torch.cuda.is_initialized():
             activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -96,6 +100,7 @@ class Sampler:
         self._deadline_s = time.monotonic() + LONGEST_STEP_S
         self._patches.install()
         captured.before_captures.append(self._before_capture)
+        atexit.register(self.give_up)  # a process that ends in the middle of a profile crashes
         set_profiling(True)
 
     def _finish(self, steps: int) -> None:
@@ -108,6 +113,7 @@ class Sampler:
         set_profiling(False)
         self._patches.remove()
         captured.before_captures.remove(self._before_capture)
+        atexit.unregister(self.give_up)
         profiler.stop()
 
     def _guarded(self, act: Callable[[], None]) -> bool:
@@ -144,6 +150,7 @@ class Sampler:
         if self._profiler is not None:
             self._profiler = None
             set_profiling(False)
+            atexit.unregister(self.give_up)
             with contextlib.suppress(Exception):
                 self._patches.remove()
                 captured.before_captures.remove(self._before_capture)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -149,6 +151,25 @@ def test_another_thread_cannot_give_up_a_profile(sampler):
     thread.start()
     thread.join()
     assert _ours()
+
+
+def test_steps_that_end_on_another_thread_are_not_profiled(sampler):
+    thread = threading.Thread(target=sampler.sampler.step_ended, args=(2,))
+    thread.start()
+    thread.join()
+    assert not _ours()
+    assert sampler.problems == ["no step is profiled: they do not end on the main thread"]
+
+
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(3)"])
+def test_a_process_may_end_in_the_middle_of_a_profiled_step(ending):
+    code = (
+        "import torch; from auditor.counting.coverage import Sampler\n"
+        "sampler = Sampler(1, on_profile=print, on_problem=print); sampler.step_ended(1)\n"
+        f"assert torch.autograd.profiler._is_profiler_enabled; torch.ones(2) + 1\n{ending}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (3 if ending else 0, "")
 
 
 def test_a_step_that_takes_too_long_is_given_up(sampler, monkeypatch):
