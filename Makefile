@@ -5,7 +5,8 @@
 # make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
-# make bench-gpu   the benchmark on the GPU
+# make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
+#                  operations against the GPU's counters (ncu); kept in benchmarks/results/
 # make survey      models of many libraries, counted beside other counters; SURVEY_ARGS="--out DIR" also writes files
 # make clean       what was built and installed goes; audits/ stays
 #
@@ -19,6 +20,8 @@ CONSTRAINTS := .ci/constraints.txt
 TEST_WORKERS ?= 2
 TEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH_GPU_ARGS := --subjects many-small-layers transformer transformer-compiled transformer-captured \
+	--sittings 1 --starts 1 --memory-steps 0 --intervals 30
 SURVEY_ARGS ?=
 PEERS := build/bench-peers
 DEMO_ARGS ?=
@@ -71,7 +74,8 @@ test-gpu: $(INSTALLED)
 	$(PY) -m pytest -m gpu $(TEST_ARGS)
 
 bench-gpu: $(INSTALLED)
-	$(PY) benchmarks/overhead.py --device cuda $(BENCH_ARGS)
+	$(PY) benchmarks/overhead.py --device cuda --keep $(BENCH_GPU_ARGS) $(BENCH_ARGS)
+	$(PY) benchmarks/hardware.py --keep
 
 survey: $(SURVEYED)
 	$(PY) -m benchmarks.accuracy $(SURVEY_ARGS)

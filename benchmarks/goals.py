@@ -66,10 +66,10 @@ def floor(results: Sequence[Result]) -> list[str]:
 
 def _of_steps(result: Result) -> Iterator[Goal]:
     audited, again = result.find(AUDITOR), result.find(BARE_AGAIN)
-    if audited is None:
+    most = MOST_RATIO.get(result.argument)
+    if audited is None or most is None:
         return
     noise = spread(again, result.bare) if again else "-"
-    most = MOST_RATIO[result.argument]
     yield Goal(
         goal=f"{result.subject}: step under the auditor over bare at most {most:.2f}",
         measured=spread(audited, result.bare),

@@ -27,7 +27,7 @@ import torch
 from measure import Result, Setting, compare
 from report import to_markdown
 from subjects import SUBJECTS
-from variants import VARIANTS
+from variants import BARE, VARIANTS
 
 import auditor
 from auditor.counting import native_build
@@ -49,9 +49,17 @@ def measure_steps(arguments: argparse.Namespace) -> Iterator[Result]:
         sittings=arguments.sittings,
         block_s=arguments.block_s,
     )
-    for name in arguments.subjects:
+    chosen = arguments.variants or [variant.name for variant in VARIANTS]
+    for name in arguments.subjects or _subjects_of(arguments.device):
         _tell(f"measuring {name} on {arguments.device}")
-        yield compare(name, [variant.name for variant in VARIANTS], setting)
+        yield compare(name, [BARE, *(variant for variant in chosen if variant != BARE)], setting)
+
+
+def _subjects_of(device: str) -> list[str]:
+    """A CPU's steps are eager: captured they cannot be, and compiled they take long to make."""
+    return [
+        name for name in SUBJECTS if device != "cpu" or name not in ("transformer-compiled", "transformer-captured")
+    ]
 
 
 def measure_rest(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +120,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, in every process")
-    parser.add_argument("--subjects", nargs="+", choices=tuple(SUBJECTS), default=list(SUBJECTS))
+    parser.add_argument("--subjects", nargs="+", choices=tuple(SUBJECTS), help="default: those that the device has")
+    parser.add_argument("--variants", nargs="+", choices=[variant.name for variant in VARIANTS], help="default: all")
     parser.add_argument("--sittings", type=_positive, default=2, help="how often the processes are started anew")
     parser.add_argument("--rounds", type=_positive, default=3, help="in each sitting")
     parser.add_argument("--block-s", type=float, default=0.5, help="how long a bare block lasts")

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_STEPS_BEFORE_CAPTURE = 3
+
+
+class NotHereError(Exception):
+    """The subject needs what this machine does not have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A training step that can be run again and again; ``step`` returns before a GPU has finished it.
 
-    model, example: what the step trains and one of its inputs, for counters that want these.
+    model, example: what the step trains and one of its inputs, for counters that want these. eager: the same step
+    operator by operator, where ``step`` is compiled or captured, which it is when it is first run.
     """
 
     name: str
@@ -29,6 +38,7 @@ class Subject:
     step: Callable[[], object]
     model: nn.Module
     example: Tensor
+    eager: Callable[[], object] | None = None
 
 
 class Bottleneck(nn.Module):
@@ -93,6 +103,65 @@ def transformer(device: torch.device) -> Subject:
     )
 
 
+def compiled_transformer(device: torch.device) -> Subject:
+    """The demo's model as torch.compile makes it; the optimizer's step stays eager."""
+    plain = transformer(device)
+    model: Any = torch.compile(plain.model)
+    optimizer = train_gpt.build_optimizer(plain.model, 1e-3)
+    batch = (plain.example, plain.example)
+    return replace(
+        plain,
+        name="transformer, compiled",
+        what=f"{plain.what}, compiled by torch.compile",
+        step=lambda: train_gpt.train_step(model, optimizer, repeat(batch)),
+        eager=plain.step,
+    )
+
+
+def captured_transformer(device: torch.device) -> Subject:
+    """The demo's whole step as one CUDA graph, which is replayed; it is captured when the step is first run."""
+    if device.type != "cuda":
+        raise NotHereError("CUDA graphs need a GPU")
+    plain = transformer(device)
+    optimizer = train_gpt.build_optimizer(plain.model, 1e-3)
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    batches = repeat((plain.example, plain.example))
+    return replace(
+        plain,
+        name="transformer, captured",
+        what=f"{plain.what}, one CUDA graph for each step",
+        step=_Captured(lambda: train_gpt.train_step(plain.model, optimizer, batches)),
+        eager=plain.step,
+    )
+
+
+class _Captured:
+    """Runs a step by replaying the graph that its first run captured."""
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self._step = step
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        if self._graph is None:
+            self._graph = self._capture()
+        self._graph.replay()
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """As torch's documentation asks for it: a few steps on a stream of their own first."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_STEPS_BEFORE_CAPTURE):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step()
+        return graph
+
+
 def resnet50(device: torch.device) -> Subject:
     """A residual network of 50 layers, as large images train it; on a CPU the images are small."""
     batch, side = (64, 224) if device.type == "cuda" else (4, 64)
@@ -124,11 +193,13 @@ def many_small_layers(device: torch.device) -> Subject:
     )
 
 
-# What `make bench` measures, by the argument that names it.
+# What can be measured, by the argument that names it.
 SUBJECTS: dict[str, Callable[[torch.device], Subject]] = {
     "many-small-layers": many_small_layers,
     "transformer": transformer,
     "resnet50": resnet50,
+    "transformer-compiled": compiled_transformer,
+    "transformer-captured": captured_transformer,
 }
 
 
@@ -154,7 +225,7 @@ class _Calls(TorchDispatchMode):
 
 
 def calls_per_step(subject: Subject) -> int:
-    """How many operators one step dispatches."""
+    """How many operators one step dispatches; where it is compiled or captured, its eager form."""
     with _Calls() as calls:
-        subject.step()
+        (subject.eager or subject.step)()
     return calls.number

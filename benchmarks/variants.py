@@ -12,6 +12,7 @@ import select
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch.profiler import ProfilerActivity, profile
@@ -93,10 +94,11 @@ def _detached(subject: Subject, _scratch: Path) -> Iterator[Step]:
 
 
 @contextmanager
-def _audited(subject: Subject, scratch: Path) -> Iterator[Step]:
+def _audited(subject: Subject, scratch: Path, coverage_every: str = "0") -> Iterator[Step]:
     """All of the auditor; the second opinion at the beginning of a run has been given when the first step is timed."""
     source, sink = os.pipe()  # the copy of this process that works it out holds the other end until it is done
-    with auditor.Auditor(scratch / "ledger", counter="native", key=str(scratch / "key.pem")):
+    key = str(scratch / "key.pem")
+    with auditor.Auditor(scratch / "ledger", counter="native", key=key, coverage_every=coverage_every):
         for _ in range(_STEPS_WATCHED):
             subject.step()
         os.close(sink)
@@ -166,6 +168,7 @@ VARIANTS = (
     Variant(name=NATIVE, around=_counted("native")),
     Variant(name=DETACHED, around=_detached),
     Variant(name=AUDITOR, around=_audited),
+    Variant(name="Auditor, coverage every 10 steps", around=partial(_audited, coverage_every="10")),
     Variant(name=DISPATCH, around=_counted("dispatch")),
     Variant(name=FLOP_COUNTER, around=_flop_counter),
     Variant(name="torch.profiler, FLOPs, each step", around=_profiler),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from subjects import SUBJECTS, calls_per_step
+from subjects import SUBJECTS, NotHereError, calls_per_step
 from variants import NotInstalledError, find_variant
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
         work(subject, variant, torch.device(device), Path(scratch), answers)
     except NotInstalledError:
         _say(answers, {"problem": "not installed"})
+    except NotHereError as error:
+        _say(answers, {"problem": f"not here: {error}"})
     except Exception as error:
         # The report has a row for it.
         _say(answers, {"problem": f"failed: {type(error).__name__}: {error}"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,3 +55,15 @@ def run_script(train_gpt, tiny, capsys):
         return capsys.readouterr().out.splitlines()
 
     return run
+
+
+@pytest.fixture
+def benchmark(script: Path, monkeypatch):
+    """A module of the benchmark, by its name."""
+    monkeypatch.syspath_prepend(str(script.parents[1]))
+    names = {path.stem for path in script.parents[1].glob("*.py")} | {"workloads", "workloads.train_gpt"}
+    for name in names & sys.modules.keys():
+        monkeypatch.delitem(sys.modules, name)
+    yield importlib.import_module
+    for name in names & sys.modules.keys():
+        del sys.modules[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ VARIANTS = [
     "auditor.count(), native",
     "native, detached",
     "Auditor, native, ledger on",
+    "Auditor, coverage every 10 steps",
     "auditor.count(), dispatch",
     "torch FlopCounterMode",
     "torch.profiler, FLOPs, each step",
@@ -60,7 +60,7 @@ def test_the_json_holds_every_round_of_every_variant(measured: Path):
     assert subject["operators_per_step"] > 200 * 4  # a product and a ReLU, forward and backward
     problems = {variant["variant"]: variant["problem"] for variant in subject["variants"] if "problem" in variant}
     absent = [
-        name for name, package in ((VARIANTS[8], "deepspeed"), (VARIANTS[10], "codecarbon")) if not find_spec(package)
+        name for name, package in ((VARIANTS[9], "deepspeed"), (VARIANTS[11], "codecarbon")) if not find_spec(package)
     ]
     assert problems == dict.fromkeys(absent, "not installed")
     for variant in subject["variants"]:
@@ -98,18 +98,6 @@ def test_attaching_is_timed_apart_from_loading(script: Path):
     found = json.loads(process.stdout)
     assert found.keys() == {"load_s", "first_s", "second_s", "ledger_s"}
     assert 0 < found["second_s"] < found["first_s"]  # the kernels are wrapped already
-
-
-@pytest.fixture
-def benchmark(script: Path, monkeypatch):
-    """A module of the benchmark, by its name."""
-    monkeypatch.syspath_prepend(str(script.parents[1]))
-    names = {path.stem for path in script.parents[1].glob("*.py")} | {"workloads", "workloads.train_gpt"}
-    for name in names & sys.modules.keys():
-        monkeypatch.delitem(sys.modules, name)
-    yield importlib.import_module
-    for name in names & sys.modules.keys():
-        del sys.modules[name]
 
 
 def _result(measure: ModuleType, argument: str, steps_s: dict[str, list[list[float]]]):
