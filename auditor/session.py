@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.config import Settings
-from auditor.counting import captured, compiled, devices
+from auditor.counting import attachment, compiled, devices
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.second_opinion import Watcher
@@ -99,11 +99,8 @@ class Session:
         self._recorder.start()
         if self._eager:
             self._recorder.submit(_nothing)
-        self.counter.attach()
-        compiled.attach(self.counter)
-        captured.attach(self.counter)
+        attachment.attach(self.counter, self.clock)
         self.counter.due = True  # the first operator begins the record
-        self.clock.attach()
         if not self.counter.sees_all_threads:
             self._note_threads()
         if self._watcher is not None:
@@ -138,10 +135,7 @@ class Session:
     def _detach(self) -> None:
         if self._sampler is not None:
             self._sampler.give_up()
-        self.clock.detach()
-        captured.detach(self.counter)
-        compiled.detach(self.counter)
-        self.counter.detach()
+        attachment.detach(self.counter, self.clock)
 
     def mark_step(self) -> None:
         """A step has ended; for loops without an optimizer."""

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from auditor.counting import captured, compiled
+from auditor.counting import compiled
+from auditor.counting.attachment import attach, detach
 from auditor.counting.counter import Counter, open_counter
 from auditor.counting.steps import StepClock
 from auditor.errors import UsageError
@@ -73,14 +74,8 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = 
     """
     opened = open_counter(_kind(counter), purpose=purpose)
     clock = StepClock(opened.phases)
-    opened.attach()
-    compiled.attach(opened)
-    captured.attach(opened)
-    clock.attach()
+    attach(opened, clock)
     try:
         yield Counted(opened, clock)
     finally:
-        clock.detach()
-        captured.detach(opened)
-        compiled.detach(opened)
-        opened.detach()
+        detach(opened, clock)
