@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import auditor
-from auditor import hardware, rules
+from auditor import rules
 from auditor.config import Settings
 from auditor.distributed import Place
 from auditor.formulas import TABLE
+from auditor.hardware import catalogue, doors
 from auditor.ledger import SegmentBook, SegmentWriter, load_or_create, recover
 from auditor.records import LEDGER_SCHEMA, Genesis
 
@@ -53,7 +54,7 @@ def open_book(
         versions=_versions(),
         digests=_digests(settings),
         host=_host(),
-        devices=hardware.observe() if devices is None else devices,
+        devices=doors.observe() if devices is None else devices,
         settings=settings.recorded(),
     )
     return SegmentBook(SegmentWriter.create(directory, genesis, key), tails)
@@ -73,7 +74,7 @@ def _digests(settings: Settings) -> dict[str, str]:
     return {
         "formulas": TABLE.digest,
         "rules": rules.digest(),
-        "catalogue": hardware.digest(),
+        "catalogue": catalogue.digest(),
         "configuration": settings.digest,
     }
 

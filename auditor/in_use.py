@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from auditor import hardware
+from auditor.hardware import doors
 from auditor.hardware.answers import answers, text
 from auditor.hardware.identity import GPU, Device
 from auditor.recorder import Task
@@ -32,7 +32,7 @@ class InUse:
     @classmethod
     def survey(cls, submit: Callable[[Task], None], hurry: Callable[[], bool]) -> InUse:
         """All that there are, as their own libraries tell; soon, from when on ``hurry`` is true."""
-        return cls(hardware.survey(hurry=hurry), submit)
+        return cls(doors.survey(hurry=hurry), submit)
 
     def __call__(self) -> Mapping[str, Device]:
         """The devices in use so far, by UUID."""

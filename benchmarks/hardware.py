@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import ncu
 
 import auditor
-from auditor import hardware
 from auditor.device.probing import measure_visible
 from auditor.errors import AuditorError
-from auditor.hardware.catalogue import match
+from auditor.hardware.catalogue import load, match
+from auditor.hardware.doors import observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,8 +51,8 @@ COUNTER_BOUNDS = (0.999, 1.05)
 
 def probed(measurements: Sequence[Measurement]) -> Iterator[Row]:
     """Each measured figure beside the catalogue's, and whether their ratio lies within its bounds."""
-    declared = {identity.get("uuid", ""): identity for identity in hardware.observe()}
-    catalogue = hardware.load()
+    declared = {identity.get("uuid", ""): identity for identity in observe()}
+    catalogue = load()
     for measured in measurements:
         identity = declared.get(measured.uuid, {})
         chip = match(identity, catalogue).chip

@@ -12,10 +12,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from auditor import hardware, rules
+from auditor import rules
 from auditor.cli.reading import day
 from auditor.errors import ExitCode, UsageError
 from auditor.hardware import chips, quantities, smi
+from auditor.hardware.catalogue import load
+from auditor.hardware.doors import observe
 from auditor.hardware.fields import PCI
 from auditor.report import json_text, plain, terminal
 from auditor.report.catalogued import entry_plain, field_rows
@@ -44,7 +46,7 @@ class _Books:
 def run(options: argparse.Namespace) -> int:
     """Answer from the catalogue and the rules as they stand on a day."""
     as_of = day(options.as_of) or datetime.now(UTC).date()
-    books = _Books(catalogue=hardware.load(), ruleset=rules.load(), as_of=as_of)
+    books = _Books(catalogue=load(), ruleset=rules.load(), as_of=as_of)
     answer = {"list": _list, "show": _show, "classify": _classify}[options.action]
     blocks, document = answer(books, options)
     if options.json:
@@ -135,7 +137,7 @@ def _identities(options: argparse.Namespace) -> Sequence[Mapping[str, str]]:
         return [device.to_mapping() for device in smi.read(Path(options.nvidia_smi))]
     if options.device is not None:
         return [_identity(options.device)]
-    return hardware.observe()
+    return observe()
 
 
 def _identity(text: str) -> dict[str, str]:

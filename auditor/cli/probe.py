@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from auditor import hardware
 from auditor.device.probing import measure_visible
 from auditor.errors import ExitCode, UsageError
-from auditor.hardware.catalogue import match
+from auditor.hardware.catalogue import load, match
 from auditor.hardware.chips import Chip
+from auditor.hardware.doors import observe
 from auditor.hardware.measured import Measurement
 from auditor.report.words import clean
 
@@ -34,8 +34,8 @@ class _Row:
 def run(options: argparse.Namespace) -> int:
     """Measure the visible devices, and say what each declares, what its part is rated at, and what it did."""
     measurements = measure_visible(_index(options.device))
-    declared = {identity.get("uuid", ""): identity for identity in hardware.observe()}
-    catalogue = hardware.load()
+    declared = {identity.get("uuid", ""): identity for identity in observe()}
+    catalogue = load()
     views = []
     for measured in measurements:
         identity = declared.get(measured.uuid, {})

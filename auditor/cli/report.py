@@ -7,9 +7,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auditor import hardware, rules
+from auditor import rules
 from auditor.cli.reading import day, read, verdict_code
 from auditor.errors import ExitCode, UsageError
+from auditor.hardware import catalogue
 from auditor.report import html, json_text, terminal
 from auditor.report.view import View, build
 
@@ -21,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     view = build(
         reading,
         rules.load(),
-        hardware.load(),
+        catalogue.load(),
         as_of=day(options.as_of) or now.date(),
         generated=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )

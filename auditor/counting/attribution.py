@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch._C._autograd import DeviceType
 
+from auditor.counting import measured
 from auditor.errors import CountingError
 from auditor.formulas import TABLE
 from auditor.hardware.coverage import KERNELS, OPERATORS, Coverage
@@ -134,7 +135,7 @@ class Known:
         plain = _plain(name)
         if plain in self._unpriced:
             return Kind.UNPRICED
-        if plain in self._seen:
+        if plain in self._seen or plain in _MEASURED:
             return Kind.COUNTED
         return Kind.UNPRICED if _has_a_kernel_of_its_own(name) else Kind.FRAME
 
@@ -157,6 +158,10 @@ def _has_a_kernel_of_its_own(name: str) -> bool:
 def _made_of_others(op: str) -> bool:
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
     return bool(torch._C._dispatch_has_kernel(op) and has_kernel(op, "CompositeImplicitAutograd"))  # noqa: SLF001
+
+
+# Operators in whose place units are noted, once the device has told them; where it cannot, they are unpriced.
+_MEASURED = frozenset(map(_plain, measured.OPERATORS))
 
 
 class _Times:

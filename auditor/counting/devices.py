@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from auditor.counting.attribution import accounted
 from auditor.counting.graphs import Calls, Masked
 from auditor.counting.measured import Measurement, masked_attention, measurement
 from auditor.device.quantities import Number
@@ -101,6 +102,7 @@ def told(key: str, message: str, *, lower_bound: bool) -> None:
 def unseen() -> Iterator[None]:
     """What torch runs inside is the auditor's own."""
     with ExitStack() as stack:
+        stack.enter_context(accounted())
         for hider in HIDERS:
             hider.hide()
             stack.callback(hider.show)

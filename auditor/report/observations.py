@@ -179,10 +179,13 @@ def _device(
 
 
 def _share(identity: Mapping[str, str], views: Views) -> Decimal:
-    """The slice's part of the circuit, by multiprocessors; all of it where that is not known."""
-    given = whole(identity.get("mig_sm_count"))
-    all_of_it = views.chip.sm_count if views.chip else None
-    return Decimal(given) / all_of_it if given and all_of_it and given <= all_of_it else Decimal(1)
+    """The part of the circuit: a slice by its multiprocessors, else one of the devices that the circuit shows as."""
+    if views.chip is None:
+        return Decimal(1)
+    given, all_of_it = whole(identity.get("mig_sm_count")), views.chip.sm_count
+    if given and all_of_it and given <= all_of_it:
+        return Decimal(given) / all_of_it
+    return Decimal(1) / views.chip.devices_per_circuit
 
 
 def _suspects(segment: SegmentReading) -> tuple[str, ...]:

@@ -135,6 +135,7 @@ def test_without_kernels_an_operators_own_time_counts(known):
         ("aten::view", Kind.COUNTED),  # moves data at most
         ("aten::bmm", Kind.UNPRICED),  # not in any tally
         ("mylib::mine", Kind.UNPRICED),
+        ("aten::_flash_attention_forward", Kind.COUNTED),  # measured on the device: noted as units, once it has told
         ("aten::linear", Kind.FRAME),
         ("torch::autograd::AccumulateGrad", Kind.FRAME),
         ("MmBackward0", Kind.FRAME),

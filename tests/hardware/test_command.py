@@ -31,7 +31,7 @@ def books() -> tuple[Any, Any]:
 
 @pytest.fixture(autouse=True)
 def read_once(books: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auditor.hardware.load", lambda: books[0])
+    monkeypatch.setattr("auditor.cli.hardware.load", lambda: books[0])
     monkeypatch.setattr("auditor.rules.load", lambda: books[1])
 
 

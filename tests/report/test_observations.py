@@ -177,6 +177,13 @@ def test_a_slice_is_held_against_its_share(make_view: Make, h200: dict[str, str]
     assert "slice 1g.18gb (12.12 % of it)" in everything(view)
 
 
+def test_one_of_the_two_devices_that_a_circuit_shows_as_is_held_against_half(make_view: Make) -> None:
+    die = {"kind": "gpu", "uuid": "GPU-1", "pci_device_id": "1002:7408", "memory_bytes": str(64 * 2**30)}
+    (device,) = make_view(devices=[die]).observed[0].devices
+    assert device.views.chip.id == "mi250x"
+    assert device.share * 2 == 1
+
+
 @pytest.mark.parametrize(
     ("seen", "uuids"),
     [([("declared", "GPU-2", {"library": "CUDA"})], ["GPU-2"]), ([("measured", "GPU-2", MEASURED)], [UUID, "GPU-2"])],
