@@ -22,7 +22,7 @@ from auditor.hardware.fields import PCI
 from auditor.report import json_text, plain, terminal
 from auditor.report.catalogued import entry_plain, field_rows
 from auditor.report.devices import describe_all, group, machine_words, machines
-from auditor.report.judgement import Judgement, class_words, judge, span_words
+from auditor.report.judgement import Judgement, judge, paragraph_words, span_words
 from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
 from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, listing, status_words
 from auditor.rules.model import RuleSet
@@ -63,10 +63,18 @@ def _list(books: _Books, options: argparse.Namespace) -> _Answer:
     found = _of_vendor(books.catalogue, options.vendor)
     judged = [(chip, books.judge(chip)) for chip in found]
     rows = tuple(
-        (chip.id, chip.product, span_words(one.tpp), span_words(one.density), class_words(one)) for chip, one in judged
+        (
+            chip.id,
+            chip.product,
+            span_words(one.tpp),
+            span_words(one.density),
+            paragraph_words(one),
+            one.confidence or "",
+        )
+        for chip, one in judged
     )
     heading = Paragraph(f"{len(rows)} parts, law as of {books.as_of.isoformat()}.")
-    table = Table(("id", "product", "TPP", "density", "class, and what it rests on"), rows, frozenset({2, 3}), 4)
+    table = Table(("id", "product", "TPP", "density", "class", "sure as"), rows, frozenset({2, 3}), 1)
     return [heading, table], {"chips": [entry_plain(chip, one) for chip, one in judged]}
 
 

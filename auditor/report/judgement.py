@@ -139,6 +139,13 @@ def class_words(judgement: Judgement) -> str:
     return f"{words}, by {' and '.join(_SPOKEN[name] for name in judgement.rests_on)}{sure}"
 
 
+def paragraph_words(judgement: Judgement) -> str:
+    """The class as short as it goes: its paragraphs, else the outcome."""
+    if not judgement.circuits:
+        return UNDETERMINED
+    return judgement.klass.paragraph or judgement.klass.outcome
+
+
 def other_rules(judgement: Judgement) -> tuple[str, ...]:
     """What the chip rules say but for the one that gives the class: each that leads to something, then the rest."""
     others = [answer for answer in judgement.answers if answer.rule != judgement.klass.rule]
