@@ -12,7 +12,7 @@ from auditor.tally import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from auditor.ledger.reading import SegmentReading
+    from auditor.ledger.reading import Point, SegmentReading
 
 _MOST_BINS = 40
 
@@ -33,7 +33,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """The bins in order, the total reached after so many steps, and what was counted outside any step."""
+    """The bins in order, the total reached after so many steps, and what no step followed that it could belong to."""
 
     steps: int
     bins: tuple[Bin, ...]
@@ -81,12 +81,27 @@ def _spans(segments: Iterable[SegmentReading], steps: int) -> Iterator[_Span]:
             segment.genesis.role if segment.genesis.role == "rank" else segment.name,
             segment.genesis.rank,
         )
-        for point in segment.points:
+        for first_step, number, by_phase in _carried(segment.points):
             # Work of a process that takes no steps cannot be placed among them; it stands at the end.
-            start = done[lane] + point.first_step - 1 if segment.steps else steps
+            start = done[lane] + first_step - 1 if segment.steps else steps
             start = min(max(start, 0), steps)
-            yield _Span(start, min(point.steps, steps - start), point.operations.by_phase)
+            yield _Span(start, min(number, steps - start), by_phase)
         done[lane] += segment.steps
+
+
+def _carried(points: Iterable[Point]) -> Iterator[tuple[int, int, dict[str, int]]]:
+    """First step, steps and operations of intervals; where no step ended, they are those of the step that ends next."""
+    carried: Counter[str] = Counter()
+    first_step = 1
+    for point in points:
+        first_step = point.first_step
+        carried.update(point.operations.by_phase)
+        if point.steps:
+            yield first_step, point.steps, dict(carried)
+            first_step += point.steps
+            carried.clear()
+    if carried:
+        yield first_step, 0, dict(carried)
 
 
 def _spread(span: _Span, edges: Sequence[int], sums: Sequence[Counter[str]]) -> None:

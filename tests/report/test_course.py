@@ -43,11 +43,18 @@ def test_an_interval_is_spread_over_its_steps_to_the_operation() -> None:
     assert [part.total_ops for part in found.bins] == [33, 33, 34]
 
 
-def test_what_lies_outside_steps_is_in_the_total_and_in_no_bin() -> None:
-    found = course([segment([(1, 0, 7), (1, 2, 20), (3, 0, 5)])], 2)
+def test_intervals_in_which_no_step_ended_belong_to_the_step_that_ends_next() -> None:
+    found = course([segment([(1, 0, 7), (1, 1, 3), (2, 0, 20), (2, 0, 20), (2, 1, 2)])], 2)
+    assert [part.total_ops for part in found.bins] == [10, 42]
+    assert found.reached == ((0, 0), (1, 10), (2, 52))
+    assert found.outside_ops == 0
+
+
+def test_what_comes_after_the_last_step_is_in_the_total_and_in_no_bin() -> None:
+    found = course([segment([(1, 2, 20), (3, 0, 5)])], 2)
     assert [part.total_ops for part in found.bins] == [10, 10]
-    assert found.reached == ((0, 7), (1, 17), (2, 32))
-    assert found.outside_ops == 12
+    assert found.reached == ((0, 0), (1, 10), (2, 25))
+    assert found.outside_ops == 5
 
 
 def test_attempts_follow_one_another_and_ranks_run_beside_one_another() -> None:
