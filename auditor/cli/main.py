@@ -20,6 +20,7 @@ total against the compute thresholds of the law, in a ledger that somebody else 
 _EXIT_CODES = """\
 exit codes:
   run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
+  probe                 1 where there was nothing to measure
   verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   hardware, build       0 done   1 the auditor's own failure   2 usage
@@ -82,7 +83,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument(
         "--coverage-every",
         metavar="N",
-        help="profile one step after each N, to name kernels that no counted operator accounts for (default: none)",
+        help="profile one step after each N, to name kernels that no counted operator accounts for (default: 0, none)",
     )
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")

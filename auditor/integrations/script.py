@@ -124,11 +124,16 @@ def measure_devices(book: SegmentBook) -> None:
     try:
         for measurement in measure_visible():
             book.hardware("measured", measurement.uuid, measurement.to_mapping())
-            if measurement.not_measured.get("device"):
-                say(f"not measured: {measurement.not_measured['device']}")
+            if reason := measurement.not_measured.get("device"):
+                _not_measured(book, reason)
     except DeviceError as error:
-        say(str(error))
-        book.gap("hardware", f"the devices were not measured: {error}", lower_bound=False)
+        _not_measured(book, str(error))
+
+
+def _not_measured(book: SegmentBook, reason: str) -> None:
+    message = f"the devices were not measured before the training, as was asked: {reason}"
+    say(message)
+    book.gap("hardware", message, lower_bound=False)
 
 
 def _is_whole(reading: Reading) -> bool:

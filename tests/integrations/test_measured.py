@@ -37,6 +37,8 @@ def test_a_run_records_what_was_measured_before_it_and_what_its_steps_showed(wri
     assert {("coverage", "4", "1.0000"), ("coverage", "7", "1.0000")} <= set(events)
     (measured,) = [seen.values for seen in reading.hardware if seen.event == "measured"]
     assert measured["not_measured.device"].startswith("no CUDA device")
+    (gap,) = reading.gaps
+    assert "not measured before the training, as was asked: no CUDA device" in gap.message
     assert b"USDT" not in done.stderr  # the profiler's library is asked to be quiet
 
 
@@ -76,7 +78,6 @@ H200 = {
 def test_what_was_measured_stands_beside_what_is_declared_and_catalogued(monkeypatch, capsys):
     from decimal import Decimal
 
-    from auditor import hardware
     from auditor.cli import probe
     from auditor.cli.main import main
     from auditor.hardware.measured import Measurement
@@ -91,7 +92,7 @@ def test_what_was_measured_stands_beside_what_is_declared_and_catalogued(monkeyp
         not_measured={"int4": "no product"},
     )
     monkeypatch.setattr(probe, "measure_visible", lambda index: [measured])
-    monkeypatch.setattr(hardware, "observe", lambda: (H200,))
+    monkeypatch.setattr(probe, "observe", lambda: (H200,))
     assert main(["probe"]) == 0
     text = capsys.readouterr().out
     lines = {line.split("  ")[1]: line.split() for line in text.splitlines() if line.startswith("  ")}
