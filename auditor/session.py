@@ -101,6 +101,8 @@ class Session:
             self._recorder.submit(_nothing)
         attachment.attach(self.counter, self.clock)
         self.counter.due = True  # the first operator begins the record
+        if self._sampler is not None:
+            self._sampler.attach()
         if not self.counter.sees_all_threads:
             self._note_threads()
         if self._watcher is not None:
@@ -134,7 +136,7 @@ class Session:
 
     def _detach(self) -> None:
         if self._sampler is not None:
-            self._sampler.give_up()
+            self._sampler.detach()
         attachment.detach(self.counter, self.clock)
 
     def mark_step(self) -> None:

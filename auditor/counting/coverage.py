@@ -3,7 +3,8 @@
 `Sampler` runs on the training thread: it starts torch's profiler where a step has ended and stops it where the next
 one has. What the profile says is worked out later, on the recorder's thread, by `auditor.counting.attribution`. A
 script's own profiler comes first: while it is at work no step is profiled, and one that begins in the middle of a
-profiled step finds nothing in its way. Whatever fails is told, and the training goes on.
+profiled step finds nothing in its way. One that warms up is at work, too: two at once destroy each other, and the
+process with them. Whatever fails is told, and the training goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import os
 import threading
 import time
@@ -51,16 +53,29 @@ class Sampler:
         self._on_problem = on_problem
         self._known = Known()
         self._profiler: Any = None
+        self._prepared = False  # whether a profiler of the script's is: torch says so only once it has begun
+        self._ours = False  # whether what torch's profiler is told just now comes from here
         self._thread = 0
         self._deadline_s = 0.0
         self._patches = Patches(
             [
                 Patch(_TORCHS_PROFILER, "_prepare_profiler", functools.partial(self._yielding, announced=False)),
                 Patch(_TORCHS_PROFILER, "_enable_profiler", functools.partial(self._yielding, announced=True)),
+                Patch(_TORCHS_PROFILER, "_disable_profiler", self._ending),
             ]
         )
 
     # On the training thread.
+
+    def attach(self) -> None:
+        """From now on it is known what profilers the script prepares."""
+        self._prepared = _one_is_prepared()
+        self._patches.install()
+
+    def detach(self) -> None:
+        """No step is profiled any more, and torch is as before."""
+        self.give_up()
+        self._patches.remove()
 
     def step_ended(self, steps: int) -> None:
         """The step of that number has ended; called after each."""
@@ -84,7 +99,7 @@ class Sampler:
         return self._profiler is not None and time.monotonic() > self._deadline_s
 
     def _begin(self) -> None:
-        if _somebody_profiles():
+        if self._prepared or _somebody_profiles():
             self._on_problem("a step was not profiled: the training's own profiler was at work")
             return
         if threading.current_thread() is not threading.main_thread():  # which alone is there when the process ends
@@ -94,11 +109,10 @@ class Sampler:
         if torch.cuda.is_initialized():
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         profiler = torch.profiler.profile(activities=activities)
-        with _quietly():
+        with _quietly(), self._own():
             profiler.start()
         self._profiler, self._thread = profiler, threading.get_ident()
         self._deadline_s = time.monotonic() + LONGEST_STEP_S
-        self._patches.install()
         captured.before_captures.append(self._before_capture)
         atexit.register(self.give_up)  # a process that ends in the middle of a profile crashes
         set_profiling(True)
@@ -111,10 +125,18 @@ class Sampler:
     def _stop(self) -> None:
         profiler, self._profiler = self._profiler, None
         set_profiling(False)
-        self._patches.remove()
         captured.before_captures.remove(self._before_capture)
         atexit.unregister(self.give_up)
-        profiler.stop()
+        with self._own():
+            profiler.stop()
+
+    @contextlib.contextmanager
+    def _own(self) -> Iterator[None]:
+        before, self._ours = self._ours, True
+        try:
+            yield
+        finally:
+            self._ours = before
 
     def _guarded(self, act: Callable[[], None]) -> bool:
         """Whether it was done; nothing of a profiler's may reach the training."""
@@ -136,23 +158,38 @@ class Sampler:
 
         @functools.wraps(original)
         def start(*args: Any, **kwargs: Any) -> Any:
-            self.give_up("the training's own profiler was started in it")
-            if announced:
-                torch.autograd.profiler._run_on_profiler_start()  # noqa: SLF001 - torch's own way to say so
+            if not self._ours:
+                self._prepared = True
+                interrupted = self._profiler is not None
+                self.give_up("the training's own profiler was started in it")
+                if interrupted and announced:
+                    torch.autograd.profiler._run_on_profiler_start()  # noqa: SLF001 - torch's own way to say so
             return original(*args, **kwargs)
 
         return start
+
+    def _ending(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """What ends a profiler of torch's."""
+
+        @functools.wraps(original)
+        def end(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._prepared = self._prepared and self._ours
+
+        return end
 
     # In a forked child.
 
     def forget(self) -> None:
         """The parent's profile is the parent's."""
+        self._patches.remove()
         if self._profiler is not None:
             self._profiler = None
             set_profiling(False)
             atexit.unregister(self.give_up)
             with contextlib.suppress(Exception):
-                self._patches.remove()
                 captured.before_captures.remove(self._before_capture)
 
     # On the recorder's thread.
@@ -173,6 +210,14 @@ def _capturing() -> bool:
 def _somebody_profiles() -> bool:
     announced = torch.autograd.profiler._is_profiler_enabled  # noqa: SLF001 - torch's own word
     return announced or torch._C._autograd._profiler_type().name != "NONE"  # noqa: SLF001
+
+
+def _one_is_prepared() -> bool:
+    """Whether a profiler that was made before us warms up."""
+    warming_up = torch.profiler.ProfilerAction.WARMUP
+    made = (thing for thing in gc.get_objects() if type(thing) is torch.profiler.profile)
+    inner = (one.profiler for one in made if one.current_action is warming_up)
+    return any(one is not None and one.kineto_results is None for one in inner)
 
 
 @contextlib.contextmanager

@@ -26,8 +26,9 @@ def sampler():
     """A sampler of every second step, with what it has told."""
     told = SimpleNamespace(profiles=[], problems=[])
     told.sampler = Sampler(2, on_profile=told.profiles.append, on_problem=told.problems.append)
+    told.sampler.attach()
     yield told
-    told.sampler.give_up()
+    told.sampler.detach()
 
 
 @pytest.fixture
@@ -85,13 +86,45 @@ def test_a_scripts_profiler_that_begins_in_a_profiled_step_finds_nothing_in_its_
     assert not _ours()
 
 
-def test_torch_is_as_before_once_a_step_has_been_profiled(sampler):
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
+@pytest.mark.parametrize("warm_up_from", [1, 2, 3])
+def test_a_scripts_profiler_that_warms_up_is_at_work(sampler, warm_up_from):
+    shown = []
+    plan = schedule(wait=warm_up_from - 1, warmup=2, active=1)
+    with profile(
+        activities=[ProfilerActivity.CPU], schedule=plan, on_trace_ready=lambda it: shown.append(it.key_averages())
+    ) as theirs:
+        for step in range(1, 13):
+            torch.ones(2, 2) @ torch.ones(2, 2)
+            sampler.sampler.step_ended(step)
+            theirs.step()
+    assert len(shown) == 12 // (warm_up_from + 2)
+    assert all(event.count == 1 for events in shown for event in events if event.key == "aten::mm")
+    assert "a step was not profiled: the training's own profiler was at work" in sampler.problems
+
+
+def test_a_profiler_that_warms_up_before_the_auditor_comes_is_at_work(sampler):
+    sampler.sampler.detach()
+    with profile(activities=[ProfilerActivity.CPU], schedule=schedule(wait=0, warmup=2, active=1)) as theirs:
+        sampler.sampler.attach()
+        sampler.sampler.step_ended(2)
+        for _ in range(3):
+            theirs.step()
+    assert sampler.problems == ["a step was not profiled: the training's own profiler was at work"]
+    sampler.sampler.step_ended(4)
+    assert _ours()
+
+
+def test_torch_is_as_before_once_no_step_is_profiled_any_more(sampler):
     module = torch.autograd.profiler
-    before = (module._prepare_profiler, module._enable_profiler, list(captured.before_captures))
+    names = ("_prepare_profiler", "_enable_profiler", "_disable_profiler")
+    sampler.sampler.detach()
+    before = ([getattr(module, name) for name in names], list(captured.before_captures))
+    sampler.sampler.attach()
+    assert module._prepare_profiler is not before[0][0]
     sampler.sampler.step_ended(2)
-    assert module._prepare_profiler is not before[0]
-    sampler.sampler.step_ended(3)
-    assert (module._prepare_profiler, module._enable_profiler, captured.before_captures) == before
+    sampler.sampler.detach()
+    assert ([getattr(module, name) for name in names], captured.before_captures) == before
     assert "KINETO_LOG_LEVEL" not in os.environ
 
 
