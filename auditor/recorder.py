@@ -12,7 +12,7 @@ from auditor.ledger import SegmentBook
 
 Task = Callable[[SegmentBook], object]
 _STOP_WITHIN_S = 2.0
-_LOAD_WITHIN_S = 20.0
+_LOAD_WITHIN_S = 60.0  # on a busy machine loading alone can take half of that, and a record lost is worse than a wait
 _JOIN_S = 0.05
 _TICK_S = 1.0
 
@@ -72,7 +72,7 @@ class Recorder:
     def stop(self) -> bool:
         """Carry out what is left, close the book, and say whether that was done.
 
-        It is given up when nothing moves for two seconds (a dead disk), or for twenty while it is still being loaded.
+        It is given up when nothing moves for two seconds (a dead disk), or for a minute while it is still being loaded.
         Where no thread was started it is done on this one: an interpreter that shuts down starts no more threads.
         """
         self._tasks.put(_LAST)

@@ -77,7 +77,8 @@ extern "C" __global__ void add_steps(Amount* amount, const void* ends, Word ends
 }
 
 // Scores in the blocks that a block mask keeps, and those outside. For every row of blocks there are two numbers: of blocks
-// that are masked inside, and of blocks that are kept whole. At the edges, what lies outside of the scores is left out.
+// that are masked inside, and of blocks that are kept whole. Queries beyond the last are left out. Which blocks of keys they
+// are is not asked: a last one that reaches beyond the keys counts as a whole one, unless that is more than all keys.
 extern "C" __global__ void add_blocks(
     Amount* kept,
     Amount* left_out,

@@ -32,7 +32,7 @@ def test_a_run_records_what_was_measured_before_it_and_what_its_steps_showed(wri
     )
     assert (done.returncode, done.stdout) == (0, b"done\n")
     reading = read(directory)
-    assert reading.verdict == "UNANCHORED"
+    assert reading.verdict == "UNANCHORED", (reading.reasons, done.stderr)
     events = [(seen.event, seen.values.get("step"), seen.values.get("share")) for seen in reading.hardware]
     assert {("coverage", "4", "1.0000"), ("coverage", "7", "1.0000")} <= set(events)
     (measured,) = [seen.values for seen in reading.hardware if seen.event == "measured"]

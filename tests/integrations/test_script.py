@@ -238,12 +238,12 @@ def test_resuming_in_the_same_directory_adds_up(write_script, audited, read):
     assert len({segment.genesis.run_id for segment in reading.segments}) == 1
 
 
-def test_ten_kills_lose_nothing_that_was_acknowledged(write_script, tmp_path, read):
-    """SIGKILL at ten moments: every step before the last acknowledged record is in the ledger, and it adds up."""
+def test_kills_lose_nothing_that_was_acknowledged(write_script, tmp_path, read):
+    """SIGKILL at six moments: every step before the last acknowledged record is in the ledger, and it adds up."""
     script = write_script(TRAIN + "print('ready', flush=True)\nwhile True: train(1)\n")
     directory = tmp_path / "run"
     steps = 0
-    for number in range(10):
+    for number in range(6):
         command = [sys.executable, "-m", "auditor", "run", "--out", directory, "--no-second-opinion", "--"]
         with subprocess.Popen(
             [*command, sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -251,7 +251,7 @@ def test_ten_kills_lose_nothing_that_was_acknowledged(write_script, tmp_path, re
             process.stdout.readline()
             while len(list((directory / "segments").glob("rank-*"))) <= number:
                 time.sleep(0.02)
-            time.sleep(number * 0.13)
+            time.sleep(number * 0.5)
             (child,) = _children(process.pid)
             os.kill(child, signal.SIGKILL)
             assert process.wait(timeout=60) == 128 + 9
@@ -264,8 +264,8 @@ def test_ten_kills_lose_nothing_that_was_acknowledged(write_script, tmp_path, re
         steps = reading.steps
     ranks = [segment for segment in reading.segments if segment.genesis.role == "rank"]
     files = list((directory / "segments").glob("rank-*"))
-    assert len(files) == 10
-    assert len(ranks) >= 8  # a kill may come before a segment's first record
+    assert len(files) == 6
+    assert len(ranks) >= 5  # a kill may come before a segment's first record
     assert sum(segment.steps for segment in ranks) == steps > 0
 
 
