@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.hardware import derivation
 from auditor.hardware.chips import Confidence
-from auditor.hardware.rating import tpp
+from auditor.hardware.rating import provenance_words, tpp
 from auditor.hardware.spans import Span
 
 if TYPE_CHECKING:
@@ -18,15 +18,25 @@ if TYPE_CHECKING:
     from auditor.hardware.matching import Match
 
 DERIVED = "derived"
-_FROM = {"tpp": "dense_peak_tera", "performance_density": "dies", "data_centre": "marketed_for_data_centre"}
+_FROM = {
+    "tpp": "dense_peak_tera",
+    "performance_density": "dies",
+    "io_gb_per_s": "link_gb_per_s",
+    "link_gb_per_s": "link_gb_per_s",
+    "memory_gb_per_s": "memory_gb_per_s",
+    "peak_tera": "dense_peak_tera",
+    "data_centre": "marketed_for_data_centre",
+}
+_OF_THE_WORKING = ("tpp", "performance_density", "data_centre")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantities:
     """The figures of one circuit; a span that is None is not known.
 
-    ``of``: a part's id, or "derived". ``confidence``: of the figures that TPP, density and market come from.
-    ``devices_per_circuit``: how many devices of a machine are one such circuit. ``sources``: those of the working.
+    ``of``: a part's id, or "derived". ``confidence``: of the field that each figure comes from.
+    ``devices_per_circuit``: how many devices of a machine are one such circuit. ``io_working``: how the rate of inputs
+    and outputs comes about. ``sources``: those of the working; ``io_sources``: those of ``io_working``.
     """
 
     of: str
@@ -39,9 +49,11 @@ class Quantities:
     data_centre: bool | None = None
     devices_per_circuit: int = 1
     working: str
+    io_working: str = ""
     doubts: tuple[str, ...] = ()
     confidence: Mapping[str, Confidence] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    io_sources: tuple[str, ...] = ()
 
 
 def of(match: Match, identity: Mapping[str, str], catalogue: Catalogue) -> tuple[Quantities, ...]:
@@ -79,9 +91,11 @@ def of_chip(chip: Chip) -> Quantities:
         data_centre=chip.marketed_for_data_centre,
         devices_per_circuit=chip.devices_per_circuit,
         working=rating.working,
+        io_working=_io_working(chip),
         doubts=rating.doubts,
         confidence={name: one.confidence for name, one in told.items()},
-        sources=tuple(dict.fromkeys(source for one in told.values() for source in one.sources)),
+        sources=tuple(dict.fromkeys(name for one in _OF_THE_WORKING if one in told for name in told[one].sources)),
+        io_sources=told["io_gb_per_s"].sources if "io_gb_per_s" in told else (),
     )
 
 
@@ -100,3 +114,19 @@ def _io(chip: Chip) -> Span | None:
         return None
     host = chip.host_gb_per_s
     return Span(chip.link_gb_per_s, None if host is None else chip.link_gb_per_s + host)
+
+
+def _io_working(chip: Chip) -> str:
+    """How the rate of inputs and outputs comes about; nothing where the link's is not known."""
+    if chip.link_gb_per_s is None:
+        return "The rate of the link is not known, so there is none of inputs and outputs."
+    told = chip.provenance.get("link_gb_per_s")
+    seen = f" [{provenance_words(told)}]" if told else ""
+    link = f"{chip.link_gb_per_s:f} GB/s of {chip.link or 'the link'}{seen}"
+    if chip.host_gb_per_s is None:
+        return f"Inputs and outputs = {link}, both directions; what the host's link adds is not known."
+    if not chip.host_gb_per_s:
+        return f"Inputs and outputs = {link}, both directions, which is the host's link too."
+    most = f"{chip.link_gb_per_s + chip.host_gb_per_s:f}"
+    host = f"at most {chip.host_gb_per_s:f} GB/s of the host's link"
+    return f"Inputs and outputs = {link}, both directions, to {most} GB/s with {host}."

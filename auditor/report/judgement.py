@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from auditor.hardware.chips import Confidence
 from auditor.hardware.spans import Span, hull
-from auditor.report.words import rounded, status_words
-from auditor.rules.classification import NONE, UNDETERMINED, Answer, Circuit, answers, classify
+from auditor.report.words import conjoined, rounded, status_words
+from auditor.rules.classification import NONE, UNDETERMINED, Answer, Circuit, answers, classify, tested
 from auditor.rules.model import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
     from decimal import Decimal
 
@@ -20,7 +21,23 @@ if TYPE_CHECKING:
     from auditor.rules.model import RuleSet
 
 _SUREST_FIRST = tuple(Confidence)
-_SPOKEN = {"tpp": "TPP", "performance_density": "density", "data_centre": "market"}
+_SPOKEN = {
+    "tpp": "TPP",
+    "performance_density": "density",
+    "io_gb_per_s": "inputs and outputs",
+    "link_gb_per_s": "link",
+    "memory_gb_per_s": "memory bandwidth",
+    "peak_tera": "peak rate",
+    "data_centre": "market",
+}
+_UNITS = {
+    "io_gb_per_s": " GB/s",
+    "link_gb_per_s": " GB/s",
+    "memory_gb_per_s": " GB/s",
+    "peak_tera": " tera-operations per second",
+}
+# What the rating says of TPP and density itself.
+_DOUBTED = {"io_gb_per_s": "The rate of the link", "data_centre": "The market it is sold to"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +45,21 @@ class Judgement:
     """``circuits``: the one circuit, or each that it may be; none where no figures are known.
 
     ``klass`` is its class under the rule in force; ``answers`` are those of every chip rule published by that day.
-    ``rests_on``: the figures without which the class would be open; ``confidence``: that of the least sure of them.
+    ``rests_on``: figures that decide the class whatever the others are, the surest such; ``sure_as``: how sure each is.
+    ``tested``: the figures that the tests of the class use.
     """
 
     circuits: tuple[Quantities, ...]
     klass: Answer
     answers: tuple[Answer, ...]
     rests_on: tuple[str, ...]
-    confidence: Confidence | None
+    sure_as: Mapping[str, Confidence] = field(default_factory=dict)
+    tested: tuple[str, ...] = ()
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """That of the least sure figure that the class rests on."""
+        return max(self.sure_as.values(), key=_SUREST_FIRST.index, default=None)
 
     @property
     def tpp(self) -> Span | None:
@@ -54,44 +78,93 @@ class Judgement:
 
     @property
     def working(self) -> tuple[str, ...]:
-        """How TPP and density come about, for each circuit that it may be."""
+        """How TPP and density come about, and inputs and outputs if tested, for each circuit that it may be."""
         several = len(self.circuits) > 1
-        return tuple(f"{one.of}: {one.working}" if several else one.working for one in self.circuits)
+        return tuple(
+            f"{one.of}: {words}" if several else words for one in self.circuits for words in self._workings(one)
+        )
+
+    def _workings(self, one: Quantities) -> Iterator[str]:
+        yield one.working
+        if one.io_working and "io_gb_per_s" in self.tested:
+            yield one.io_working
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is doubtful about those figures."""
-        return tuple(dict.fromkeys(doubt for one in self.circuits for doubt in one.doubts))
+        own = [
+            f"{words} was not looked up."
+            for name, words in _DOUBTED.items()
+            if self.sure_as.get(name) is Confidence.RECALLED
+        ]
+        return tuple(dict.fromkeys([*(doubt for one in self.circuits for doubt in one.doubts), *own]))
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Ids of the sources that the working names."""
-        return tuple(dict.fromkeys(name for one in self.circuits for name in one.sources))
+        io = "io_gb_per_s" in self.tested
+        each = [(*one.sources, *(one.io_sources if io else ())) for one in self.circuits]
+        return tuple(dict.fromkeys(name for names in each for name in names))
 
 
 def judge(circuits: Sequence[Quantities], *, ruleset: RuleSet, as_of: date) -> Judgement:
     """What the chip rules make of a circuit that is one of these."""
     asked = [_circuit(one) for one in circuits]
     klass = classify(ruleset, asked, as_of=as_of)
-    rests_on = _rests_on(asked, klass, ruleset, as_of) if klass.outcome != UNDETERMINED else ()
-    words = [one.confidence[name] for one in circuits for name in rests_on if name in one.confidence]
+    used = tested(ruleset, as_of=as_of)
+    sure_as = {name: _least_sure(circuits, name) for name in used}
+    decisive = _decisive(asked, klass, ruleset, used)
+    rests_on = min(decisive, key=lambda names: (_rank(sure_as[name] for name in names), len(names)), default=())
+    told = _with_figures(circuits, rests_on)
     return Judgement(
         circuits=tuple(circuits),
-        klass=klass,
-        answers=answers(ruleset, asked, as_of=as_of) if asked else (),
+        klass=told(klass),
+        answers=tuple(
+            told(answer) if answer.rule == klass.rule else answer
+            for answer in (answers(ruleset, asked, as_of=as_of) if asked else ())
+        ),
         rests_on=rests_on,
-        confidence=max(words, key=_SUREST_FIRST.index, default=None),
+        sure_as={name: word for name in rests_on if (word := sure_as[name])},
+        tested=used,
     )
 
 
-def _rests_on(asked: Sequence[Circuit], klass: Answer, ruleset: RuleSet, as_of: date) -> tuple[str, ...]:
-    """The figures without which the class would be another, or open."""
+def _least_sure(circuits: Sequence[Quantities], name: str) -> Confidence | None:
+    words = [one.confidence[name] for one in circuits if name in one.confidence]
+    return max(words, key=_SUREST_FIRST.index, default=None)
 
-    def without(name: str) -> str:
-        unknown = [replace(circuit, **{name: None}) for circuit in asked]
-        return classify(ruleset, unknown, as_of=as_of).outcome
 
-    return tuple(name for name in _SPOKEN if without(name) != klass.outcome)
+def _rank(words: Iterable[Confidence | None]) -> int:
+    """How unsure the least sure of these is; what nobody rates goes last."""
+    return max((_SUREST_FIRST.index(word) if word else len(_SUREST_FIRST) for word in words), default=0)
+
+
+def _decisive(asked: Sequence[Circuit], klass: Answer, ruleset: RuleSet, used: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each smallest set of figures that leads to the class whatever the others are; none where it is open."""
+    found: list[tuple[str, ...]] = []
+    if klass.outcome == UNDETERMINED:
+        return found
+    for names in (names for size in range(len(used) + 1) for names in combinations(used, size)):
+        unknown = {name: None for name in used if name not in names}
+        partly = [replace(circuit, **unknown) for circuit in asked]
+        smaller = any(set(names) > set(less) for less in found)
+        if not smaller and classify(ruleset, partly, as_of=klass.as_of).outcome == klass.outcome:
+            found.append(names)
+    return found
+
+
+def _with_figures(circuits: Sequence[Quantities], rests_on: Sequence[str]) -> Callable[[Answer], Answer]:
+    """Puts the figures that decide behind the first reason of an answer."""
+    each = [f"{_SPOKEN.get(name, name)} {_figure(circuits, name)}" for name in rests_on]
+    words = [f"It is decided by {conjoined(each)}."] if each else []
+    return lambda answer: replace(answer, reasons=(*answer.reasons[:1], *words, *answer.reasons[1:]))
+
+
+def _figure(circuits: Sequence[Quantities], name: str) -> str:
+    if name == "data_centre":
+        said = {one.data_centre for one in circuits}
+        return "(data centres)" if said == {True} else "(not data centres)" if said == {False} else "(either)"
+    return f"{span_words(hull(getattr(one, name) for one in circuits))}{_UNITS.get(name, '')}"
 
 
 def _circuit(one: Quantities) -> Circuit:
@@ -135,8 +208,15 @@ def class_words(judgement: Judgement) -> str:
     words = answer_words(judgement.klass)
     if not judgement.rests_on:
         return words
-    sure = f" ({judgement.confidence})" if judgement.confidence else ""
-    return f"{words}, by {' and '.join(_SPOKEN[name] for name in judgement.rests_on)}{sure}"
+    return f"{words}, by {_sure_words(judgement)}"
+
+
+def _sure_words(judgement: Judgement) -> str:
+    """What the class rests on, each with its confidence where they differ: "TPP (secondary) and market (recalled)"."""
+    names = {name: _SPOKEN.get(name, name) for name in judgement.rests_on}
+    if len(set(map(judgement.sure_as.get, names))) > 1:
+        return conjoined([f"{words} ({judgement.sure_as.get(name, 'not rated')})" for name, words in names.items()])
+    return conjoined([*names.values()]) + (f" ({judgement.confidence})" if judgement.confidence else "")
 
 
 def paragraph_words(judgement: Judgement) -> str:

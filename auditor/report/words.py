@@ -112,6 +112,11 @@ def listing(names: Sequence[str], limit: int = 6) -> str:
     return ", ".join(names)
 
 
+def conjoined(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def joined(*sentences: str) -> str:
     """The sentences after one another, each with a capital and a full stop."""
     return " ".join(filter(None, (sentence([text]) for text in sentences)))

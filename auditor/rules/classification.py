@@ -6,7 +6,7 @@ that is left open leads to the same; else it is undetermined, with what is possi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -59,10 +59,23 @@ class Answer:
 
 def classify(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> Answer:
     """The class of a circuit, which is one of ``circuits``, under the rule in force on that day."""
-    rule = next((rule for rule in _rules(ruleset, RuleKind.CHIP_CLASS) if _binds(rule, as_of)), None)
+    rule = class_rule(ruleset, as_of=as_of)
     if rule is None:
         return _without_a_rule(as_of)
     return _united([_walk(rule, _values(circuit), as_of) for circuit in circuits or (Circuit(),)], _SEVERAL)
+
+
+def class_rule(ruleset: RuleSet, *, as_of: date) -> Rule | None:
+    """The rule that gives a circuit its class on that day, where there is one."""
+    return next((rule for rule in _rules(ruleset, RuleKind.CHIP_CLASS) if _binds(rule, as_of)), None)
+
+
+def tested(ruleset: RuleSet, *, as_of: date) -> tuple[str, ...]:
+    """The figures of a circuit that the tests of that rule use, in the order of `Circuit`."""
+    rule = class_rule(ruleset, as_of=as_of)
+    tests = [one.when for one in rule.paragraphs] + [one.when for one in rule.exclusions] if rule else []
+    used = frozenset[str]().union(*(test.names for test in tests))
+    return tuple(one.name for one in fields(Circuit) if one.name in used)
 
 
 def answers(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> tuple[Answer, ...]:

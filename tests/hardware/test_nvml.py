@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pynvml
 import pytest
 
-from auditor.hardware import doors, nvml, observe
+from auditor.hardware import doors, nvml
+from auditor.hardware.doors import observe
 from auditor.hardware.identity import Device
 from tests.hardware.conftest import Failure
 

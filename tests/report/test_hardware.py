@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from auditor.hardware import catalogue
+from auditor.hardware import catalogue, quantities
 from auditor.hardware.spans import Span
 from auditor.report import devices, terminal
 from auditor.report.devices import Hardware, Machine, describe, machine_words, machines
-from auditor.report.judgement import class_words, other_rules
+from auditor.report.judgement import class_words, judge, other_rules
 from auditor.rules import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from auditor.report.view import View
 
@@ -53,14 +56,74 @@ def pci(device_id: str) -> Hardware:
     [
         ("10de:2335", "3A090.a (3A090.a.1 and 3A090.a.2), by TPP (secondary)"),
         ("10de:2329", "none, by TPP and density (secondary)"),
-        ("10de:27b8", "3A090.a (3A090.a.2), by TPP and density and market (recalled)"),
-        ("10de:2685", "none, by TPP and market (recalled)"),  # RTX 4090 D: Note 2
+        ("10de:27b8", "3A090.a (3A090.a.2), by TPP (secondary), density (secondary) and market (recalled)"),
+        ("10de:2685", "none, by TPP (secondary) and market (recalled)"),  # RTX 4090 D: Note 2
         ("1d0f:7164", "undetermined (3A090.a, 3A090.b, none)"),  # whether TF32 counts as 32 bits
         ("10de:2bb9", "undetermined (3A090.a, 3A090.b, none)"),  # no rate is known
     ],
 )
 def test_a_class_says_what_it_rests_on_and_how_sure_that_is(device_id: str, words: str) -> None:
     assert class_words(pci(device_id).judgement) == words
+
+
+@pytest.mark.parametrize(
+    ("chip", "words", "figures"),
+    [
+        (
+            "a100-sxm4-80gb",
+            "3A090.a, by TPP (secondary) and inputs and outputs (recalled)",
+            "TPP 4992 and inputs and outputs 600 to 664 GB/s",
+        ),
+        ("a800-sxm4-80gb", "none, by inputs and outputs (recalled)", "inputs and outputs 400 to 464 GB/s"),
+        ("h800-sxm5", "none, by inputs and outputs (recalled)", "inputs and outputs 400 to 528 GB/s"),
+        ("v100-sxm2-16gb", "none, by TPP (secondary)", "TPP 2000"),  # its link alone decides as well, less surely
+    ],
+)
+def test_the_first_version_rests_on_the_link_where_that_decides(chip: str, words: str, figures: str) -> None:
+    part = next(one for one in CATALOGUE.chips if one.id == chip)
+    found = judge([quantities.of_chip(part)], ruleset=LAW, as_of=date(2022, 12, 1))
+    assert class_words(found) == words
+    assert found.klass.reasons[1] == f"It is decided by {figures}."
+    assert found.klass.reasons == next(one.reasons[:2] for one in found.answers if one.rule == found.klass.rule)
+    assert any(line.startswith("Inputs and outputs = ") for line in found.working)
+    assert ("The rate of the link was not looked up." in found.doubts) == ("inputs" in words)
+
+
+def test_what_the_class_does_not_ask_for_is_not_shown(h200: dict[str, str]) -> None:
+    assert not any("Inputs and outputs" in line for line in device(h200).judgement.working)
+    marketed = pci("10de:27b8").judgement
+    assert marketed.klass.reasons[1] == "It is decided by TPP 1940, density 6.59 and market (data centres)."
+    assert "The market it is sold to was not looked up." in marketed.doubts
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    tpp=st.integers(0, 9000),
+    density=st.integers(0, 9),
+    io=st.integers(0, 1200),
+    data_centre=st.booleans(),
+    day=st.sampled_from([date(2022, 12, 1), TODAY]),
+)
+def test_what_the_class_rests_on_decides_it_and_none_of_it_can_go(
+    tpp: int, density: int, io: int, data_centre: bool, day: date
+) -> None:
+    whole = quantities.Quantities(
+        of="made",
+        tpp=Span.exactly(Decimal(tpp)),
+        performance_density=Span.exactly(Decimal(density)),
+        io_gb_per_s=Span.exactly(Decimal(io)),
+        data_centre=data_centre,
+        working="",
+    )
+    found = judge([whole], ruleset=LAW, as_of=day)
+
+    def knowing(names: Iterable[str]) -> str:
+        unknown = dict.fromkeys(set(found.tested) - set(names))
+        return judge([replace(whole, **unknown)], ruleset=LAW, as_of=day).klass.outcome
+
+    assert found.rests_on
+    assert knowing(found.rests_on) == found.klass.outcome
+    assert {knowing(set(found.rests_on) - {name}) for name in found.rests_on} == {"undetermined"}
 
 
 def test_the_class_is_that_of_the_day(h200: dict[str, str]) -> None:
