@@ -24,7 +24,8 @@ from auditor.report.catalogued import entry_plain, field_rows
 from auditor.report.devices import describe_all, group, machine_words, machines
 from auditor.report.judgement import Judgement, judge, paragraph_words, span_words
 from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
-from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, listing, status_words
+from auditor.report.words import CHIPS_NOT_LEGAL_ADVICE, listing, plural, status_words
+from auditor.rules.classification import class_rule
 from auditor.rules.model import RuleSet
 
 SCHEMA = "auditor.hardware/1"
@@ -73,9 +74,19 @@ def _list(books: _Books, options: argparse.Namespace) -> _Answer:
         )
         for chip, one in judged
     )
-    heading = Paragraph(f"{len(rows)} parts, law as of {books.as_of.isoformat()}.")
+    heading = Paragraph(f"{plural(len(rows), 'part')}. {_law(books)}")
     table = Table(("id", "product", "TPP", "density", "class", "sure as"), rows, frozenset({2, 3}), 1)
     return [heading, table], {"chips": [entry_plain(chip, one) for chip, one in judged]}
+
+
+def _law(books: _Books) -> str:
+    """The day whose law is applied, and where that is later than its text was last seen."""
+    rule = class_rule(books.ruleset, as_of=books.as_of)
+    words = f"Law as of {books.as_of.isoformat()}."
+    if rule is None or books.as_of <= rule.checked:
+        return words
+    subject = rule.title.partition(",")[0]
+    return f"{words} The text of {subject} was last checked on {rule.checked}; what came later is not known here."
 
 
 def _of_vendor(catalogue: chips.Catalogue, vendor: str | None) -> list[chips.Chip]:
@@ -118,6 +129,9 @@ def _rules(books: _Books, judged: Judgement) -> Iterator[Block]:
         rows.append((answer.title, f"{status_words(answer.standing)}; {answer.outcome}. {' '.join(answer.reasons)}"))
         rows.append(("", f"{rule.citation} (text: {answer.certainty}). {answer.note}"))
     yield Heading(f"Every chip rule published by {books.as_of.isoformat()}")
+    if not rows:
+        yield Paragraph("None: there was no chip rule yet.")
+        return
     yield Table(("rule", "answer"), tuple(rows), flexible=1)
 
 
@@ -130,7 +144,7 @@ def _classify(books: _Books, options: argparse.Namespace) -> _Answer:
         **json_text.devices_plain(devices),
         "machines": [json_text.machine_plain(machine) for machine in together],
     }
-    blocks: list[Block] = [Paragraph(f"Law as of {books.as_of.isoformat()}.")]
+    blocks: list[Block] = [Paragraph(_law(books))]
     for one in group(devices):
         number = f"{one.number} x " if one.number > 1 else ""
         head = ("device", f"{number}{one.example.name} ({one.example.kind})")

@@ -59,8 +59,7 @@ class Match:
 def match(identity: Mapping[str, str], catalogue: Catalogue) -> Match:
     """The part that an identity (as written down) belongs to; a slice of a device is its parent."""
     if identity.get("kind") != GPU:
-        reason = identity.get("no_gpu") or "no NVML device"
-        return _none(f"undetermined: no NVML device ({reason.removeprefix('no NVML device: ')})")
+        return _none(f"no accelerator seen ({identity.get('no_gpu') or 'no reason is given'})")
     if identity.get("virtualization_mode") == "vgpu":
         return _virtual(identity, catalogue)
     device = identity.get("pci_device_id")
@@ -244,7 +243,8 @@ def _unique(chips: list[Chip]) -> list[Chip]:
 
 def _open(why: str, candidates: list[Chip], *, exhaustive: bool = False) -> Match:
     chips = tuple(_unique(candidates))
-    names = f"; it could be: {', '.join(chip.product for chip in chips)}" if chips else ""
+    named = [chip.product for chip in chips] + ([] if exhaustive else ["a part that is not listed"])
+    names = f"; it could be: {' or '.join(filter(None, (', '.join(named[:-1]), *named[-1:])))}" if chips else ""
     return Match(chip=None, candidates=chips, basis=f"undetermined: {why}{names}", exhaustive=exhaustive)
 
 

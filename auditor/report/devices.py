@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from auditor.hardware import quantities
 from auditor.hardware.catalogue import match
-from auditor.hardware.matching import TELLING
+from auditor.hardware.identity import GPU
+from auditor.hardware.matching import TELLING, Match
 from auditor.hardware.spans import Span, hull
-from auditor.report.judgement import Judgement, answer_words, judge, span_words
+from auditor.report.judgement import Judgement, answer_words, class_words, judge, not_judged, span_words
 from auditor.report.words import listing, plain_decimal
-from auditor.rules.classification import Answer, holder
+from auditor.rules.classification import NO_RULE, UNDETERMINED, Answer, holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,9 +41,9 @@ class Hardware:
     judgement: Judgement
 
     @property
-    def eccn(self) -> str:
-        """The class under the rule in force: "3A090.a", "3A090.b", "none" or "undetermined"."""
-        return self.judgement.klass.outcome
+    def eccn(self) -> str | None:
+        """The class under the rule in force: "3A090.a", "none", "undetermined"; None where there is no accelerator."""
+        return self.judgement.eccn
 
     @property
     def tpp(self) -> Decimal | None:
@@ -97,8 +98,29 @@ def describe(
         candidates=tuple(chip.id for chip in found.candidates),
         candidates_tpp=hull(one.tpp for one in candidates if one.tpp is not None),
         basis=found.basis,
-        judgement=judge(quantities.of(found, identity, catalogue), ruleset=ruleset, as_of=as_of),
+        judgement=_judged(found, identity, catalogue=catalogue, ruleset=ruleset, as_of=as_of),
     )
+
+
+def _judged(
+    found: Match, identity: Mapping[str, str], *, catalogue: Catalogue, ruleset: RuleSet, as_of: date
+) -> Judgement:
+    if identity.get("kind") != GPU:
+        return not_judged(as_of)
+    judgement = judge(quantities.of(found, identity, catalogue), ruleset=ruleset, as_of=as_of)
+    why = _why(found, judgement)
+    return replace(judgement, klass=replace(judgement.klass, reasons=(*why, *judgement.klass.reasons)))
+
+
+def _why(found: Match, judgement: Judgement) -> tuple[str, ...]:
+    """Why the class of a device stands though its part does not, or why its candidates give it none."""
+    if found.chip is not None or not found.candidates or judgement.eccn == NO_RULE:
+        return ()
+    if not found.exhaustive:
+        return ("The candidates decide nothing: the device may be a part that is not listed.",)
+    if judgement.eccn == UNDETERMINED:
+        return ("Every listed part that it can be was judged.",)
+    return ("Every listed part that it can be is in this class, so the class stands, whichever of them it is.",)
 
 
 def describe_all(
@@ -177,8 +199,19 @@ def machine_words(machine: Machine) -> str:
     circuits = f"{plain_decimal(machine.circuits.normalize())} circuit{'' if machine.circuits == 1 else 's'}"
     total = f"TPP {span_words(machine.tpp, 0)} over {circuits}" if machine.tpp else f"{circuits}, TPP not known"
     missing = f" ({machine.unknown} of unknown TPP)" if machine.unknown and machine.tpp else ""
-    klass = "" if machine.holder is None else f"; {answer_words(machine.holder)}"
+    klass = "" if machine.holder is None else f"; {_holder_words(machine.holder)}"
     return f"{total}{missing}{klass}"
+
+
+def headline_words(groups: Sequence[HardwareGroup]) -> str:
+    """The classes of all devices, each once, as short as they go."""
+    each = [group.example.eccn or class_words(group.example.judgement) for group in groups]
+    return ", ".join(dict.fromkeys(each)) or UNDETERMINED
+
+
+def _holder_words(answer: Answer) -> str:
+    """The class of a machine; where no rule was asked, the reason."""
+    return answer_words(answer) if answer.possible else f"{answer.outcome} ({answer.reasons[0].rstrip('.')})"
 
 
 def candidate_words(device: Hardware) -> str:

@@ -163,7 +163,7 @@ def judgement_plain(judgement: Judgement) -> dict[str, Any]:
         "tpp_range": _span(tpp),
         "performance_density": _decimal(density.exact if density else None),
         "performance_density_range": _span(density),
-        "eccn": judgement.klass.outcome,
+        "eccn": judgement.eccn,
         "paragraph": judgement.klass.paragraph,
         "possible": list(judgement.klass.possible),
         "rests_on": list(judgement.rests_on),

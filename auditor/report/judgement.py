@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from auditor.hardware.chips import Confidence
 from auditor.hardware.spans import Span, hull
 from auditor.report.words import conjoined, rounded, status_words
-from auditor.rules.classification import NONE, UNDETERMINED, Answer, Circuit, answers, classify, tested
+from auditor.rules.classification import (
+    NO_RULE,
+    NONE,
+    UNDETERMINED,
+    Answer,
+    Circuit,
+    answers,
+    classify,
+    tested,
+    unanswered,
+)
 from auditor.rules.model import Standing
 
 if TYPE_CHECKING:
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from auditor.hardware.quantities import Quantities
     from auditor.rules.model import RuleSet
 
+NOT_JUDGED = "not judged"
 _SUREST_FIRST = tuple(Confidence)
 _SPOKEN = {
     "tpp": "TPP",
@@ -55,6 +66,16 @@ class Judgement:
     rests_on: tuple[str, ...]
     sure_as: Mapping[str, Confidence] = field(default_factory=dict)
     tested: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether there was anything to judge."""
+        return self.klass.outcome != NOT_JUDGED
+
+    @property
+    def eccn(self) -> str | None:
+        """The class: "3A090.a", "3A090.b", "none", "undetermined" or "no rule"; None where nothing was to be judged."""
+        return self.klass.outcome if self.judged else None
 
     @property
     def confidence(self) -> Confidence | None:
@@ -129,6 +150,12 @@ def judge(circuits: Sequence[Quantities], *, ruleset: RuleSet, as_of: date) -> J
     )
 
 
+def not_judged(as_of: date) -> Judgement:
+    """What is said of a machine on which no accelerator was seen."""
+    klass = unanswered(NOT_JUDGED, "No accelerator was seen, and the chip rules judge nothing else here.", as_of)
+    return Judgement(circuits=(), klass=klass, answers=(), rests_on=())
+
+
 def _least_sure(circuits: Sequence[Quantities], name: str) -> Confidence | None:
     words = [one.confidence[name] for one in circuits if name in one.confidence]
     return max(words, key=_SUREST_FIRST.index, default=None)
@@ -142,7 +169,7 @@ def _rank(words: Iterable[Confidence | None]) -> int:
 def _decisive(asked: Sequence[Circuit], klass: Answer, ruleset: RuleSet, used: Sequence[str]) -> list[tuple[str, ...]]:
     """Each smallest set of figures that leads to the class whatever the others are; none where it is open."""
     found: list[tuple[str, ...]] = []
-    if klass.outcome == UNDETERMINED:
+    if klass.outcome in (UNDETERMINED, NO_RULE):
         return found
     for names in (names for size in range(len(used) + 1) for names in combinations(used, size)):
         unknown = {name: None for name in used if name not in names}
@@ -203,8 +230,10 @@ def answer_words(answer: Answer) -> str:
 
 def class_words(judgement: Judgement) -> str:
     """The class, and what it rests on: "3A090.a (3A090.a.1), by TPP (secondary)"."""
+    if not judgement.judged:
+        return "no accelerator seen: not judged"
     if not judgement.circuits:
-        return UNDETERMINED
+        return judgement.klass.outcome
     words = answer_words(judgement.klass)
     if not judgement.rests_on:
         return words
@@ -221,8 +250,6 @@ def _sure_words(judgement: Judgement) -> str:
 
 def paragraph_words(judgement: Judgement) -> str:
     """The class as short as it goes: its paragraphs, else the outcome."""
-    if not judgement.circuits:
-        return UNDETERMINED
     return judgement.klass.paragraph or judgement.klass.outcome
 
 

@@ -211,7 +211,8 @@ def _device_rows(group: HardwareGroup) -> Iterator[tuple[str, str]]:
 
 def device_rows(device: Hardware) -> Iterator[tuple[str, str]]:
     """What a device is taken for, and its judgement."""
-    yield "chip", device.chip or "not identified"
+    if device.judgement.judged:
+        yield "chip", device.chip or "not identified"
     if device.chip is None and device.candidates:
         yield "candidates", candidate_words(device)
     yield "basis", joined(device.basis)
@@ -220,12 +221,14 @@ def device_rows(device: Hardware) -> Iterator[tuple[str, str]]:
 
 def judgement_rows(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """TPP and density, the class and what it rests on, how that comes about, and what the other rules say."""
-    yield "TPP", f"{span_words(judgement.tpp)}; performance density {span_words(judgement.density)}"
+    if judgement.judged:
+        yield "TPP", f"{span_words(judgement.tpp)}; performance density {span_words(judgement.density)}"
     yield "ECCN", class_words(judgement)
     yield from _continued("working", judgement.working[:_MOST_ALTERNATIVES])
     yield from _continued("doubts", judgement.doubts[:_MOST_ALTERNATIVES])
-    if judgement.circuits:
+    if judgement.judged:
         yield "because", joined(*judgement.klass.reasons)
+    if judgement.circuits:
         yield from _continued("rules", other_rules(judgement))
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 UNDETERMINED = "undetermined"
+NO_RULE = "no rule"  # none gives a class on that day
 
 # A number, a range (lowest, highest; None is without end), or None where nothing is known.
 Known = Decimal | tuple[Decimal, Decimal | None] | None
@@ -42,7 +43,10 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``outcome``: "3A090.a" or what else the rule leads to, "none" or "undetermined"; ``possible``: what it may be."""
+    """``outcome``: "3A090.a" or what else the rule leads to, "none", "undetermined" or "no rule".
+
+    ``possible``: what it may be; nothing where no rule was asked.
+    """
 
     outcome: str
     paragraph: str  # "3A090.a.1", several with " and ", or ""
@@ -61,7 +65,7 @@ def classify(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> A
     """The class of a circuit, which is one of ``circuits``, under the rule in force on that day."""
     rule = class_rule(ruleset, as_of=as_of)
     if rule is None:
-        return _without_a_rule(as_of)
+        return _without_a_rule(ruleset, as_of)
     return _united([_walk(rule, _values(circuit), as_of) for circuit in circuits or (Circuit(),)], _SEVERAL)
 
 
@@ -94,10 +98,15 @@ def answers(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> tu
 
 
 def holder(ruleset: RuleSet, classes: Sequence[Answer], *, as_of: date) -> Answer | None:
-    """The class of what holds circuits of these classes, each judged by itself; None where no rule says."""
+    """The class of what holds circuits of these classes, each judged by itself; None where no rule says.
+
+    Undetermined on a day whose circuits have a class, and whose text on what holds them the packs lack.
+    """
     rule = next((rule for rule in _rules(ruleset, RuleKind.CHIP_HOLDER) if _binds(rule, as_of)), None)
-    if rule is None or not classes:
+    if not classes:
         return None
+    if rule is None:
+        return _without_its_text(ruleset, as_of)
     each = [
         _united([_walk(rule, _classed(eccn), as_of) for eccn in one.possible or (None,)], _CLASS_OPEN)
         for one in classes
@@ -225,12 +234,36 @@ def _made(rule: Rule, possible: Sequence[str], reasons: Sequence[str], as_of: da
     )
 
 
-def _without_a_rule(as_of: date) -> Answer:
+def _without_a_rule(ruleset: RuleSet, as_of: date) -> Answer:
+    first = min(
+        (since for rule in _rules(ruleset, RuleKind.CHIP_CLASS) for since in _binding_since(rule)), default=None
+    )
+    if first is not None and as_of < first:
+        return unanswered(NO_RULE, f"No chip rule yet on {as_of}: the first is in force from {first} on.", as_of)
+    return unanswered(NO_RULE, f"No chip rule of the packs that are loaded is in force on {as_of}.", as_of)
+
+
+def _without_its_text(ruleset: RuleSet, as_of: date) -> Answer | None:
+    later = next((rule for rule in _rules(ruleset, RuleKind.CHIP_HOLDER) if as_of < rule.history[0].since), None)
+    if later is None or class_rule(ruleset, as_of=as_of) is None:
+        return None
+    subject, since = later.title.partition(",")[0], later.history[0].since
+    return unanswered(
+        UNDETERMINED, f"The text of {subject} of that day is not held here, only that since {since}.", as_of
+    )
+
+
+def _binding_since(rule: Rule) -> list[date]:
+    return [status.since for status in rule.history if status.standing in BINDING]
+
+
+def unanswered(outcome: str, reason: str, as_of: date) -> Answer:
+    """What is said where no rule was asked, and why none was."""
     return Answer(
-        outcome=UNDETERMINED,
+        outcome=outcome,
         paragraph="",
         possible=(),
-        reasons=(f"No chip rule of the packs that are loaded is in force on {as_of}.",),
+        reasons=(reason,),
         rule="",
         title="",
         standing=str(Standing.NOT_YET_PUBLISHED),

@@ -63,7 +63,11 @@ def document(auditor: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]
 
 def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
     code, out, err = auditor("list", *DAY)
-    assert (code, err, out.splitlines()[0]) == (0, "", "121 parts, law as of 2026-11-22.")
+    assert (code, err, out.splitlines()[0]) == (
+        0,
+        "",
+        "121 parts. Law as of 2026-11-22. The text of ECCN 3A090.a and .b was last checked on 2026-07-23;",
+    )
     for words in ("h200-sxm", "15832", "mtt-s4000", "2896 4.76 3A090.b.1 and 3A090.b.2 recalled"):
         assert words in " ".join(out.split())
     assert len(document("list", *DAY)["chips"]) == 121
@@ -73,8 +77,8 @@ def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callab
 
 def test_the_law_of_the_day_is_the_one_that_counts(document: Callable[..., Any]) -> None:
     for chip_id, classes in (
-        ("a800-sxm4-80gb", ["undetermined", "none", "3A090.a"]),
-        ("a100-sxm4-80gb", ["undetermined", "3A090.a", "3A090.a"]),
+        ("a800-sxm4-80gb", ["no rule", "none", "3A090.a"]),
+        ("a100-sxm4-80gb", ["no rule", "3A090.a", "3A090.a"]),
     ):
         days = ("2022-10-01", "2023-01-01", "2026-11-22")
         assert [document("show", chip_id, "--as-of", day)["chips"][0]["eccn"] for day in days] == classes
@@ -135,14 +139,49 @@ def test_a_pci_id_by_itself_and_with_its_board(document: Callable[..., Any]) -> 
     assert "H20B" in named["basis"]
 
 
-def test_this_machine_by_its_driver(fake: Callable[..., Any], document: Callable[..., Any]) -> None:
+def test_this_machine_by_its_driver(
+    fake: Callable[..., Any], auditor: Callable[..., Any], document: Callable[..., Any]
+) -> None:
     fake("h200", "rtx4090")
     read = document("classify", *DAY)
     assert [device["chip"] for device in read["devices"]] == ["h200-sxm", "rtx-4090"]
     assert read["machines"][0]["tpp_range"]["lowest"] == "21116.8"
     fake(init_error=9)
-    (processor,) = document("classify", *DAY)["devices"]
-    assert (processor["kind"], processor["eccn"]) == ("cpu", "undetermined")
+    read = document("classify", *DAY)
+    (processor,), (judged,) = read["devices"], read["judgements"]
+    assert (processor["kind"], processor["eccn"], judged["eccn"], judged["possible"]) == ("cpu", None, None, [])
+    _, out, _ = auditor("classify", *DAY)
+    assert "no accelerator seen: not judged" in out
+    assert "undetermined" not in out.lower()
+
+
+def test_an_id_alone_is_classed_and_with_a_board_that_nobody_lists_it_is_not(auditor: Callable[..., Any]) -> None:
+    _, alone, _ = auditor("classify", "--device", "10de:2335", *DAY)
+    assert "Every listed part that it can be is in this class" in " ".join(alone.split())
+    _, unlisted, _ = auditor("classify", "--device", "10de:2335/10de:9999", *DAY)
+    words = " ".join(unlisted.split())
+    assert "it could be: H200 SXM or a part that is not listed" in words
+    assert "The candidates decide nothing" in words
+    assert "ECCN undetermined" in words
+
+
+def test_before_a_text_and_after_it_was_last_seen(auditor: Callable[..., Any], document: Callable[..., Any]) -> None:
+    device = ("classify", "--device", "10de:2335")
+    _, first, _ = auditor(*device, "--as-of", "2022-12-01")
+    words = "undetermined (The text of ECCN 4A090.a and .b of that day is not held here, only that since 2023-11-17)"
+    assert words in " ".join(first.split())
+    assert document(*device, "--as-of", "2022-12-01")["machines"][0]["class"]["outcome"] == "undetermined"
+    assert document(*device, "--as-of", "2020-01-01")["machines"][0]["class"] is None
+    for verb in (("list", "--vendor", "Biren"), device):
+        for day, later in (("2026-07-23", False), ("2026-07-24", True)):
+            _, out, _ = auditor(*verb, "--as-of", day)
+            assert ("last checked on 2026-07-23; what came later" in " ".join(out.split())) == later
+    _, listed, _ = auditor("list", "--vendor", "Biren", "--as-of", "2020-01-01")
+    assert "no rule" in listed
+    assert "undetermined" not in listed
+    _, shown, _ = auditor("show", "l4", "--as-of", "2020-01-01")
+    assert "No chip rule yet on 2020-01-01: the first is in force from 2022-10-21 on." in shown
+    assert "there was no chip rule yet" in shown
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_one_field_less_still_matches(shipped: Catalogue, missing: str) -> None:
 def test_a_processor_is_undetermined_and_never_a_default(shipped: Catalogue) -> None:
     found = match(cpu("no NVML device: driver not loaded").to_mapping(), shipped)
     assert (found.chip, found.candidates) == (None, ())
-    assert found.basis == "undetermined: no NVML device (driver not loaded)"
-    assert match({}, shipped).basis == "undetermined: no NVML device (no NVML device)"
+    assert found.basis == "no accelerator seen (no NVML device: driver not loaded)"
+    assert match({}, shipped).basis == "no accelerator seen (no reason is given)"
 
 
 def test_a_virtual_gpu_is_undetermined(shipped: Catalogue) -> None:

@@ -85,7 +85,7 @@ def test_it_is_one_closed_file_with_its_charts(make_view: Callable[..., View]) -
         "Nowhere Weights Act",
         "not reached",
         "UNANCHORED",
-        "undetermined",
+        "no accelerator seen: not judged",
         "6 steps",
     ):
         assert word in page.text

@@ -137,10 +137,10 @@ def test_note_2_is_named_where_it_decides() -> None:
     assert "Note 2" in classify("4700", "9", False).reasons[0]
 
 
-def test_before_any_rule_the_class_is_undetermined(ruleset: RuleSet) -> None:
+def test_before_any_rule_there_is_no_class(ruleset: RuleSet) -> None:
     found = classification.classify(ruleset, [H200], as_of=date(2022, 10, 20))
-    assert (found.outcome, found.rule) == ("undetermined", "")
-    assert "2022-10-20" in found.reasons[0]
+    assert (found.outcome, found.rule, found.possible) == ("no rule", "", ())
+    assert found.reasons == ("No chip rule yet on 2022-10-20: the first is in force from 2022-10-21 on.",)
     assert holder(ruleset, [found], as_of=date(2022, 10, 20)) is None
 
 
@@ -323,7 +323,11 @@ def test_a_computer_is_what_its_highest_circuit_makes_it(
     assert found is not None
     assert (found.outcome, found.possible) == (outcome, possible)
     assert any(".z" in reason for reason in found.reasons) == (outcome != "none")
-    assert holder(SHIPPED, classes, as_of=date(2023, 11, 16)) is None
+    before = holder(SHIPPED, classes, as_of=date(2023, 11, 16))
+    assert before is not None
+    assert (before.outcome, before.possible) == ("undetermined", ())
+    assert "4A090.a and .b of that day is not held here" in before.reasons[0]
+    assert holder(SHIPPED, classes, as_of=date(2022, 10, 20)) is None
 
 
 def test_nothing_is_held_by_nothing() -> None:
