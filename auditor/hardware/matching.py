@@ -38,6 +38,7 @@ TELLING = (
 # Drivers report less than the nominal gigabytes (of 2**30 bytes): error correction takes 1/16, firmware some.
 _LEAST_OF_NOMINAL = Decimal("0.92")
 _MOST_OF_NOMINAL = Decimal("1.03")
+_UNITS = {"memory": " GB", "memory bus": " bits", "maximum clock": " MHz"}
 _WHOLE = "SPX"
 _VIEWS_NEEDED = 2  # that must agree where the ids alone do not name one board
 
@@ -177,7 +178,7 @@ def contradictions(identity: Mapping[str, str], chip: Chip, catalogue: Catalogue
     """
     shared = ("memory", "memory bus", "cores") if share else ()
     differing = {view: pair for view, pair in _differing(identity, chip).items() if view not in shared}
-    found = [f"{view} {said}, not {known}" for view, (said, known) in differing.items()]
+    found = [f"{view} {_spoken(view, said, known)}" for view, (said, known) in differing.items()]
     name = _plain_name(identity)
     if name and name not in chip.device_names:
         owners = [other.product for other in catalogue.chips if name in other.device_names]
@@ -229,8 +230,20 @@ def _same(view: str, said: str, known: str) -> bool:
     if view != "memory":
         return said == known
     nominal_bytes = Decimal(known) * 2**30
-    said_bytes = Decimal(said) if said.isascii() and said.isdigit() else Decimal(0)
+    said_bytes = Decimal(said) if _is_whole(said) else Decimal(0)
     return nominal_bytes * _LEAST_OF_NOMINAL <= said_bytes <= nominal_bytes * _MOST_OF_NOMINAL
+
+
+def _spoken(view: str, said: str, known: str) -> str:
+    """Both figures with their unit: "79.65 GB, not 24 GB", a gigabyte being 2**30 bytes."""
+    unit = _UNITS.get(view, "")
+    if view == "memory" and _is_whole(said):
+        said = f"{Decimal(said) / 2**30:.2f}"
+    return f"{said}{unit}, not {known}{unit}"
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _plain_name(identity: Mapping[str, str]) -> str:

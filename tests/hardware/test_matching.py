@@ -13,7 +13,7 @@ from auditor.hardware import catalogue, nvml
 from auditor.hardware.catalogue import match
 from auditor.hardware.chips import PciId
 from auditor.hardware.identity import FIELDS, cpu
-from auditor.hardware.matching import TELLING
+from auditor.hardware.matching import TELLING, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -317,3 +317,14 @@ def test_no_identity_raises_and_a_match_never_contradicts_itself(fields: dict[st
         assert found.exhaustive
     else:
         assert found.basis.startswith("undetermined: ")
+
+
+def test_figures_that_differ_are_told_in_the_same_unit(shipped: Catalogue) -> None:
+    l4 = next(chip for chip in shipped.chips if chip.id == "l4")
+    identity = {"memory_bytes": "85520809984", "memory_bus_bits": "5120", "compute_capability": "9.0"}
+    assert contradictions(identity, l4, shipped) == [
+        "compute capability 9.0, not 8.9",
+        "memory 79.65 GB, not 24 GB",
+        "memory bus 5120 bits, not 192 bits",
+    ]
+    assert contradictions({"memory_bytes": "much"}, l4, shipped) == ["memory much GB, not 24 GB"]
