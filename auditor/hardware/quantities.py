@@ -46,6 +46,7 @@ class Quantities:
     io_gb_per_s: Span | None = None
     link_gb_per_s: Span | None = None
     peak_tera: Span | None = None
+    die_area_known: bool = False  # exactly
     data_centre: bool | None = None
     devices_per_circuit: int = 1
     working: str
@@ -88,6 +89,7 @@ def of_chip(chip: Chip) -> Quantities:
         io_gb_per_s=_io(chip),
         link_gb_per_s=_exactly(chip.link_gb_per_s),
         peak_tera=_exactly(max(chip.dense_peak_tera.values(), default=None)),
+        die_area_known=rating.area_mm2 is not None and not rating.area_is_bound,
         data_centre=chip.marketed_for_data_centre,
         devices_per_circuit=chip.devices_per_circuit,
         working=rating.working,

@@ -30,6 +30,7 @@ class Rating:
     performance_density: Decimal | None
     density_span: Span | None
     area_mm2: Decimal | None
+    area_is_bound: bool
     working: str
     doubts: tuple[str, ...]
 
@@ -46,6 +47,7 @@ def tpp(chip: Chip) -> Rating:
             performance_density=None,
             density_span=None,
             area_mm2=area,
+            area_is_bound=_is_bound(chip),
             working="The maker's dense peak rates are not known.",
             doubts=chip.doubts,
         )
@@ -59,6 +61,7 @@ def tpp(chip: Chip) -> Rating:
         performance_density=most / area if area and not _is_bound(chip) else None,
         density_span=_density(chip, span, area),
         area_mm2=area,
+        area_is_bound=_is_bound(chip),
         working=_working(chip, dtype, most, area),
         doubts=tuple(_doubts(chip, dtype, products, area)),
     )

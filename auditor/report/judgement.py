@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditor.hardware.chips import Confidence
 from auditor.hardware.spans import Span, hull
 from auditor.report.words import conjoined, rounded, status_words
+from auditor.rules.circuits import Circuit
 from auditor.rules.classification import (
     NO_RULE,
     NONE,
     UNDETERMINED,
     Answer,
-    Circuit,
     answers,
     classify,
     tested,
@@ -172,7 +172,7 @@ def _decisive(asked: Sequence[Circuit], klass: Answer, ruleset: RuleSet, used: S
     if klass.outcome in (UNDETERMINED, NO_RULE):
         return found
     for names in (names for size in range(len(used) + 1) for names in combinations(used, size)):
-        unknown = {name: None for name in used if name not in names}
+        unknown: dict[str, Any] = {name: None for name in used if name not in names}
         partly = [replace(circuit, **unknown) for circuit in asked]
         smaller = any(set(names) > set(less) for less in found)
         if not smaller and classify(ruleset, partly, as_of=klass.as_of).outcome == klass.outcome:
@@ -202,6 +202,7 @@ def _circuit(one: Quantities) -> Circuit:
         link_gb_per_s=_known(one.link_gb_per_s),
         memory_gb_per_s=_known(one.memory_gb_per_s),
         peak_tera=_known(one.peak_tera),
+        die_area_known=one.die_area_known,
         data_centre=one.data_centre,
     )
 

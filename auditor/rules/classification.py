@@ -7,11 +7,10 @@ that is left open leads to the same; else it is undetermined, with what is possi
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from auditor.rules.expressions import Range, Result, Values, any_of
+from auditor.rules.circuits import Circuit, values_of
+from auditor.rules.expressions import Result, Values, any_of
 from auditor.rules.model import BINDING, Rule, RuleKind, RuleSet, Standing
 
 if TYPE_CHECKING:
@@ -21,24 +20,6 @@ if TYPE_CHECKING:
 NONE = "none"
 UNDETERMINED = "undetermined"
 NO_RULE = "no rule"  # none gives a class on that day
-
-# A number, a range (lowest, highest; None is without end), or None where nothing is known.
-Known = Decimal | tuple[Decimal, Decimal | None] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circuit:
-    """The figures of one integrated circuit that chip rules ask for; see `pack.SUPPLIED` for their units."""
-
-    tpp: Known = None
-    performance_density: Known = None
-    io_gb_per_s: Known = None
-    link_gb_per_s: Known = None
-    memory_gb_per_s: Known = None
-    memory_gb_per_s_per_mm2: Known = None
-    peak_tera: Known = None
-    data_centre: bool | None = None
-    is_processor: bool | None = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +47,7 @@ def classify(ruleset: RuleSet, circuits: Sequence[Circuit], *, as_of: date) -> A
     rule = class_rule(ruleset, as_of=as_of)
     if rule is None:
         return _without_a_rule(ruleset, as_of)
-    return _united([_walk(rule, _values(circuit), as_of) for circuit in circuits or (Circuit(),)], _SEVERAL)
+    return _united([_walk(rule, values_of(circuit), as_of) for circuit in circuits or (Circuit(),)], _SEVERAL)
 
 
 def class_rule(ruleset: RuleSet, *, as_of: date) -> Rule | None:
@@ -128,7 +109,7 @@ def holder(ruleset: RuleSet, classes: Sequence[Answer], *, as_of: date) -> Answe
 def _answer(ruleset: RuleSet, rule: Rule, circuits: Sequence[Circuit], as_of: date) -> Answer:
     found = []
     for circuit in circuits:
-        values = _values(circuit)
+        values = values_of(circuit)
         if rule.kind is RuleKind.CHIP_CLASS:
             found.append(_walk(rule, values, as_of))
         else:
@@ -182,9 +163,11 @@ def _left_open(rule: Rule, possible: list[str], names: set[str], excluded: Resul
 
 _SPOKEN = {
     "tpp": "total processing performance",
-    "performance_density": "performance density (die area)",
+    "rates": "total processing performance (dense peak rates)",
+    "die_area": "performance density (die area)",
     "data_centre": "whether it is designed or marketed for data centres",
     "io_gb_per_s": "the transfer rate of its inputs and outputs",
+    "performance_density": "performance density",
     "link_gb_per_s": "the transfer rate to other accelerators",
     "memory_gb_per_s": "memory bandwidth",
     "memory_gb_per_s_per_mm2": "memory bandwidth per area of the stack",
@@ -274,32 +257,5 @@ def unanswered(outcome: str, reason: str, as_of: date) -> Answer:
     )
 
 
-def _values(circuit: Circuit) -> dict[str, Result]:
-    values = {name: _number(name, getattr(circuit, name)) for name in _NUMBERS}
-    for name in ("data_centre", "is_processor"):
-        flag = getattr(circuit, name)
-        values[name] = Result(flag, frozenset() if flag is not None else frozenset({name}))
-    return values
-
-
-_NUMBERS = (
-    "tpp",
-    "performance_density",
-    "io_gb_per_s",
-    "link_gb_per_s",
-    "memory_gb_per_s",
-    "memory_gb_per_s_per_mm2",
-    "peak_tera",
-)
-
-
 def _classed(eccn: str | None) -> dict[str, Result]:
     return {"eccn": Result(eccn, frozenset() if eccn else frozenset({"eccn"}))}
-
-
-def _number(name: str, known: Known) -> Result:
-    if known is None:
-        return Result(None, frozenset({name}))
-    low, high = known if isinstance(known, tuple) else (known, known)
-    open_names = frozenset({name}) if low != high else frozenset[str]()
-    return Result(Range(Fraction(low), None if high is None else Fraction(high)), open_names)

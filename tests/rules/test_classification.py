@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.rules import classification, pack
-from auditor.rules.classification import Answer, Circuit, answers, holder
+from auditor.rules.circuits import Circuit
+from auditor.rules.classification import Answer, answers, holder
 
 if TYPE_CHECKING:
     from auditor.rules.model import RuleSet
@@ -131,6 +132,29 @@ def test_an_open_class_says_what_is_possible_and_what_is_missing() -> None:
     unless_note_2 = classify("4700", "9", None)
     assert (unless_note_2.outcome, unless_note_2.possible) == ("undetermined", ("3A090.a", "none"))
     assert "data centres" in unless_note_2.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("tpp", "density", "area_known", "missing"),
+    [
+        (None, None, True, "total processing performance (dense peak rates)"),
+        (None, None, False, "performance density (die area), total processing performance (dense peak rates)"),
+        ("3152", None, False, "performance density (die area)"),
+        ("1968", (Decimal("3.04"), None), False, "performance density (die area)"),
+        ((Decimal(1700), Decimal(2000)), (Decimal("5.9"), Decimal(6)), True, "total processing performance"),
+    ],
+)
+def test_what_is_missing_is_named_and_nothing_else(
+    tpp: object, density: object, area_known: bool, missing: str
+) -> None:
+    circuit = Circuit(
+        tpp=exact(tpp),  # type: ignore[arg-type]
+        performance_density=exact(density),  # type: ignore[arg-type]
+        die_area_known=area_known,
+        data_centre=True,
+    )
+    found = classification.classify(SHIPPED, [circuit], as_of=TODAY)
+    assert (found.outcome, found.reasons[0]) == ("undetermined", f"Not known exactly enough: {missing}.")
 
 
 def test_note_2_is_named_where_it_decides() -> None:
