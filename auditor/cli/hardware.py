@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from auditor import rules
 from auditor.cli.reading import day
 from auditor.errors import ExitCode, UsageError
-from auditor.hardware import chips, quantities, smi
+from auditor.hardware import chips, lookup, quantities, smi
 from auditor.hardware.catalogue import load
 from auditor.hardware.doors import observe
 from auditor.hardware.fields import PCI
+from auditor.hardware.identity import Device
 from auditor.report import json_text, plain, terminal
 from auditor.report.catalogued import entry_plain, field_rows
 from auditor.report.devices import describe_all, group, machine_words, machines
@@ -63,7 +64,7 @@ _Answer = tuple[Iterable[Block], Mapping[str, Any]]
 def _list(books: _Books, options: argparse.Namespace) -> _Answer:
     found = _of_vendor(books.catalogue, options.vendor)
     judged = [(chip, books.judge(chip)) for chip in found]
-    rows = tuple(
+    rows = [
         (
             chip.id,
             chip.product,
@@ -73,10 +74,13 @@ def _list(books: _Books, options: argparse.Namespace) -> _Answer:
             one.confidence or "",
         )
         for chip, one in judged
-    )
+    ]
     heading = Paragraph(f"{plural(len(rows), 'part')}. {_law(books)}")
-    table = Table(("id", "product", "TPP", "density", "class", "sure as"), rows, frozenset({2, 3}), 1)
-    return [heading, table], {"chips": [entry_plain(chip, one) for chip, one in judged]}
+    blocks: list[Block] = [heading]
+    for vendor, each in groupby(zip(found, rows, strict=True), key=lambda pair: pair[0].vendor):
+        columns = ("id", "product", "TPP", "density", "class", "sure as")
+        blocks += [Heading(vendor), Table(columns, tuple(row for _, row in each), frozenset({2, 3}), 1)]
+    return blocks, {"chips": [entry_plain(chip, one) for chip, one in judged]}
 
 
 def _law(books: _Books) -> str:
@@ -90,14 +94,11 @@ def _law(books: _Books) -> str:
 
 
 def _of_vendor(catalogue: chips.Catalogue, vendor: str | None) -> list[chips.Chip]:
+    ordered = lookup.by_vendor(catalogue.chips)
     if vendor is None:
-        return list(catalogue.chips)
-    names = {chip.vendor.lower(): chip.vendor for chip in catalogue.chips}
-    if vendor.lower() not in names:
-        raise UsageError(
-            f"hardware list: no vendor {vendor!r} is in the catalogue", remedy=f"Known are {', '.join(names.values())}."
-        )
-    return [chip for chip in catalogue.chips if chip.vendor.lower() == vendor.lower()]
+        return ordered
+    name = lookup.vendor(vendor, [chip.vendor for chip in ordered])
+    return [chip for chip in ordered if chip.vendor == name]
 
 
 def _show(books: _Books, options: argparse.Namespace) -> _Answer:
@@ -116,8 +117,14 @@ def _show(books: _Books, options: argparse.Namespace) -> _Answer:
 def _chip(catalogue: chips.Catalogue, chip_id: str) -> chips.Chip:
     known = {chip.id: chip for chip in catalogue.chips}
     if chip_id not in known:
-        near = difflib.get_close_matches(chip_id, known, n=3)
-        remedy = f"Did you mean {listing(near)}?" if near else "`auditor hardware list` names them all."
+        seen = lookup.masked(chip_id, catalogue)
+        if seen is not None:
+            raise UsageError(
+                f"hardware show: the name {seen.name!r} is no part's own; it was seen on other silicon ({seen.seen})",
+                remedy="Such a device is identified by its PCI ids: `auditor hardware classify`.",
+            )
+        near = lookup.near(chip_id, catalogue)
+        remedy = f"Did you mean {listing(near, 8)}?" if near else "`auditor hardware list` names them all."
         raise UsageError(f"hardware show: no chip {chip_id!r} is in the catalogue", remedy=remedy)
     return known[chip_id]
 
@@ -156,10 +163,17 @@ def _classify(books: _Books, options: argparse.Namespace) -> _Answer:
 
 def _identities(options: argparse.Namespace) -> Sequence[Mapping[str, str]]:
     if options.nvidia_smi is not None:
-        return [device.to_mapping() for device in smi.read(Path(options.nvidia_smi))]
+        return [device.to_mapping() for device in _smi(options.nvidia_smi)]
     if options.device is not None:
         return [_identity(options.device)]
     return observe()
+
+
+def _smi(name: str) -> Sequence[Device]:
+    """What a file of the tool says, or standard input where that is ``-``."""
+    if name != "-":
+        return smi.read(Path(name))
+    return smi.parse(sys.stdin.buffer.read(smi.LARGEST_BYTES + 1), "standard input")
 
 
 def _identity(text: str) -> dict[str, str]:

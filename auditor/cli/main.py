@@ -139,7 +139,7 @@ def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:
         description="Asks this machine's driver which devices there are, or reads it from a file, and classes them.",
     )
     what = classify.add_mutually_exclusive_group()
-    what.add_argument("--nvidia-smi", metavar="FILE", help="what `nvidia-smi -q -x` wrote on another machine")
+    what.add_argument("--nvidia-smi", metavar="FILE", help="what `nvidia-smi -q -x` wrote; - reads standard input")
     what.add_argument("--device", metavar="IDS", help="PCI ids: 10de:2335, or with the subsystem 10de:2335/10de:18be")
     for action in (listed, show, classify):
         action.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")

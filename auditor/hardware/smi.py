@@ -18,7 +18,7 @@ from auditor.hardware.identity import GPU, Device
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LARGEST_BYTES = 16 * 2**20
+LARGEST_BYTES = 16 * 2**20
 _DEEPEST = 32
 _MOST_ELEMENTS = 200_000
 _LONGEST_TEXT = 200  # characters, as NVML's own answers are cut
@@ -57,9 +57,8 @@ def read(path: Path) -> tuple[Device, ...]:
     Raises: DocumentError: not such a file; says where, what was expected and what to do.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise DocumentError(f"{path}: larger than {_LARGEST_BYTES} bytes", remedy=_REMEDY)
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read: {error.strerror}", remedy=_REMEDY) from error
     return parse(content, str(path))
@@ -68,8 +67,10 @@ def read(path: Path) -> tuple[Device, ...]:
 def parse(content: bytes, file: str) -> tuple[Device, ...]:
     """The devices that the bytes of such a file name; ``file`` stands for it in messages.
 
-    Raises: DocumentError: not such a file.
+    Raises: DocumentError: not such a file, or too long.
     """
+    if len(content) > LARGEST_BYTES:
+        raise DocumentError(f"{file}: larger than {LARGEST_BYTES} bytes", remedy=_REMEDY)
     root = _Reader(file).read(_without_remarks(content))
     gpus = root.children.get("gpu", [])
     if not gpus:

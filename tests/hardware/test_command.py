@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,12 @@ def test_the_list_names_every_part(auditor: Callable[..., Any], document: Callab
     for words in ("h200-sxm", "15832", "mtt-s4000", "2896 4.76 3A090.b.1 and 3A090.b.2 recalled"):
         assert words in " ".join(out.split())
     assert len(document("list", *DAY)["chips"]) == 121
+    vendors = [chip["vendor"] for chip in document("list", *DAY)["chips"]]
+    assert vendors[0] == "NVIDIA"
+    assert len([1 for one, after in pairwise(vendors) if one != after]) == len(set(vendors)) - 1  # each in one place
+    _, moore, _ = auditor("list", "--vendor", "moore", *DAY)
+    assert moore.startswith("1 part. ")
+    assert "Moore Threads\n-----" in moore
     intel = document("list", "--vendor", "intel", *DAY)
     assert {chip["vendor"] for chip in intel["chips"]} == {"Intel"}
 
@@ -125,6 +133,15 @@ def test_a_machine_by_what_its_tool_wrote(auditor: Callable[..., Any], document:
     assert [device["chip"] for device in read["devices"]] == ["l4", "l4"]
     (machine,) = read["machines"]
     assert (machine["circuits"], machine["tpp_range"]) == ("2", {"lowest": "3880", "highest": "3880"})
+
+
+def test_what_the_tool_wrote_can_be_piped(auditor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(L4.read_bytes())))
+    code, out, _ = auditor("classify", "--nvidia-smi", "-", *DAY)
+    assert (code, "2 x NVIDIA L4 (gpu)" in out) == (0, True)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    code, _, err = auditor("classify", "--nvidia-smi", "-", *DAY)
+    assert (code, "standard input" in err) == (2, True)
 
 
 def test_a_pci_id_by_itself_and_with_its_board(document: Callable[..., Any]) -> None:
@@ -190,6 +207,14 @@ def test_before_a_text_and_after_it_was_last_seen(auditor: Callable[..., Any], d
         (("list", "--vendor", "Nobody"), ["no vendor 'Nobody'", "NVIDIA"]),
         (("show", "h200sxm"), ["no chip 'h200sxm'", "Did you mean h200-sxm"]),
         (("show", "%%%"), ["`auditor hardware list`"]),
+        (("show", "H100"), ["Did you mean h100-sxm5-80gb, h100-pcie-80gb, h100-nvl"]),
+        (("show", "NVIDIA H200"), ["Did you mean h200-sxm, h200-nvl?"]),
+        (("show", "H200-SXM"), ["Did you mean h200-sxm?"]),
+        (("show", "b200-sxm"), ["Did you mean b200?"]),
+        (("show", "4090"), ["Did you mean rtx-4090"]),
+        (("show", "L20X"), ["'NVIDIA L20X' is no part's own", "compute capability 9.0", "hardware classify"]),
+        (("list", "--vendor", "A"), ["'A' begins several vendors", "Known are AMD, AWS."]),
+        (("list", "--vendor", ""), ["no vendor ''"]),
         (("classify", "--device", "2335"), ["expected PCI ids such as 10de:2335", "lspci"]),
         (("classify", "--device", "10de:2335/18be"), ["expected PCI ids"]),
         (("classify", "--device", "10de:2335", "--nvidia-smi", "x"), ["not allowed with"]),

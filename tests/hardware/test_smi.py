@@ -155,7 +155,7 @@ def test_a_file_that_is_not_there_or_too_large(tmp_path: Path, monkeypatch: pyte
         smi.read(tmp_path / "none.xml")
     with pytest.raises(DocumentError, match="cannot be read: Is a directory"):
         smi.read(tmp_path)
-    monkeypatch.setattr(smi, "_LARGEST_BYTES", 100)
+    monkeypatch.setattr(smi, "LARGEST_BYTES", 100)
     with pytest.raises(DocumentError, match="larger than 100 bytes"):
         smi.read(FILE)
 
