@@ -26,6 +26,10 @@ BOOST_TOLERANCE = Decimal("1.15")
 _CONVOLUTION_SAVES = 4
 # The host runs ahead: a device queues about a thousand launches before it makes the host wait.
 RUN_AHEAD_S = Decimal(10)
+# A run that its device outlasts a hundredfold has launched nothing but kernels a hundred times as long as a launch, and
+# has waited for none; below a tenth of a second a single kernel can do that.
+_ABSURD = 100
+_ABSURD_FROM_S = Decimal("0.1")
 # Which rates of the catalogue a precision can run at: a product of float32 may be made of TF32 or half precision.
 _RATES: Mapping[str, tuple[str, ...]] = {
     "float64": ("fp64", "fp64_tensor"),
@@ -117,18 +121,28 @@ def least_ops(bucket: Bucket, amount: Amount) -> Decimal:
 
 def needed_s(operations: Operations, most: Ceiling) -> Decimal:
     """The least time in which the device can do all of it; units that can work at once are not added up."""
+    return max(needed_by_unit_s(operations, most).values(), default=Decimal(0))
+
+
+def needed_by_unit_s(operations: Operations, most: Ceiling) -> dict[str, Decimal]:
+    """The least time that each unit of the device needs for its part."""
     units: dict[str, Decimal] = {}
     for bucket, amount in operations.amounts.items():
         unit = _unit(bucket)
         seconds = least_ops(bucket, amount) / (most.rate_tera(bucket.precision) * 10**12)
         units[unit] = units.get(unit, Decimal(0)) + seconds
-    return max(units.values(), default=Decimal(0))
+    return units
 
 
 def _unit(bucket: Bucket) -> str:
     if bucket.family not in MATRIX_FAMILIES:
         return "vector"
     return "double" if bucket.precision in ("float64", "complex128") else "matrix"
+
+
+def is_absurd(needed: Decimal, took: Decimal) -> bool:
+    """Whether the device needs so much longer than the whole time that no queue explains it, however short it was."""
+    return needed > _ABSURD_FROM_S and needed > took * _ABSURD
 
 
 class Stretch(NamedTuple):
@@ -149,8 +163,8 @@ class Stretch(NamedTuple):
 class Bound:
     """Whether what was counted fits. ``unknown``: why that cannot be said; then there is nothing else.
 
-    ``exceeded``: the stretches after which the device would have been behind by more than it can queue.
-    ``behind_s``: the most that it would have been behind.
+    ``exceeded``: the stretches after which the device would have been behind by more than it can queue; else the whole
+    of the time, where it is absurdly short. ``behind_s``: the most that it would have been behind.
     """
 
     ceiling: Ceiling
@@ -196,9 +210,12 @@ def judge(course: Iterable[tuple[int, int, int, Operations]], most: Ceiling) -> 
         found.append(stretch)
         if behind > RUN_AHEAD_S and stretch.needed_s > stretch.took_s:
             exceeded.append(stretch)
+    whole = _sum(found)
+    if whole and not exceeded and is_absurd(whole.needed_s, whole.took_s):
+        exceeded.append(whole)
     return Bound(
         ceiling=most,
-        whole=_sum(found),
+        whole=whole,
         highest=max((one for one in found if one.share is not None), key=lambda one: one.share or 0, default=None),
         exceeded=tuple(exceeded),
         behind_s=most_behind,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from auditor.hardware.bound import Bound, Stretch
+    from auditor.hardware.sharing import Shared
     from auditor.hardware.tensor_activity import Reconciliation
     from auditor.report.layout import Block
     from auditor.report.observations import Observed, Process
@@ -62,6 +63,8 @@ def process_rows(process: Process) -> Iterator[tuple[str, str]]:
     yield "bound", say.bound_words(process.bound)
     if not process.bound.unknown:
         yield "utilisation", say.utilisation_words(process.bound)
+    if process.shared is not None:
+        yield "shared device", say.shared_words(process.shared)
     yield "energy", say.energy_words(process)
 
 
@@ -74,6 +77,7 @@ def process_plain(process: Process) -> dict[str, Any]:
         "alarms": list(say.alarms(process)),
         "devices": [_device(device) for device in process.devices],
         "bound": _bound(process.bound),
+        "shared": None if process.shared is None else _shared(process.shared),
         "energy_mj": process.energy_mj,
         "operations_per_joule": _decimal(process.ops_per_joule),
         "events": [
@@ -119,6 +123,18 @@ def _bound(bound: Bound) -> dict[str, Any]:
         "highest": _stretch(bound.highest) if bound.highest else None,
         "behind_s": rounded(bound.behind_s, 6),
         "utilisation": _decimal(bound.utilisation),
+    }
+
+
+def _shared(shared: Shared) -> dict[str, Any]:
+    return {
+        "device": shared.device,
+        "segments": list(shared.segments),
+        "took_s": rounded(shared.took_s, 6),
+        "needed_s": rounded(shared.needed_s, 6),
+        "late_s": rounded(shared.late_s, 6),
+        "allowed_s": rounded(shared.allowed_s, 6),
+        "exceeded": shared.exceeded,
     }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auditor.hardware.bound import Bound, Stretch
+    from auditor.hardware.sharing import Shared
     from auditor.hardware.tensor_activity import Reconciliation
     from auditor.report.observations import Happening, Observed, Process
 
@@ -24,6 +25,9 @@ def alarms(process: Process) -> tuple[str, ...]:
     """What contradicts the count or the identity, each with its figures."""
     said = [f"{device.name}: {text}" for device in process.devices for text in device.views.against]
     said += list(_exceeded(process.bound))
+    # Said once for all that share it.
+    if process.shared and process.shared.exceeded and process.shared.segments[0] == process.segment:
+        said.append(_exceeded_together(process.shared))
     for device in process.devices:
         if device.activity is not None and not device.activity.agrees:
             said.append(_gap(device.activity, process))
@@ -38,7 +42,15 @@ def _exceeded(bound: Bound) -> Iterator[str]:
     yield (
         f"counted more than the device can do: what was counted in {_steps(worst)} needs at least "
         f"{_seconds(worst.needed_s)} at {bound.ceiling.basis}, and took {_seconds(worst.took_s)}{more}; the count is "
-        "too high, or was not done on this device"
+        "too high, or was not done on this device by then"
+    )
+
+
+def _exceeded_together(shared: Shared) -> str:
+    return (
+        f"counted more than the device can do: what {len(shared.segments):,} processes counted on {shared.device} "
+        f"needs at least {_seconds(shared.needed_s)} of it, and they ran for {_seconds(shared.took_s)}, so it would be "
+        f"{_seconds(shared.late_s)} behind; the counts are too high, or were not done on this one device by then"
     )
 
 
@@ -69,6 +81,16 @@ def bound_words(bound: Bound) -> str:
     if bound.behind_s:
         parts.append(f"the host ran ahead of the device by {_seconds(bound.behind_s)} at most")
     return f"{'; '.join(parts)}; held against {bound.ceiling.basis}"
+
+
+def shared_words(shared: Shared) -> str:
+    """Whether what all processes on a device counted fits into what it can do."""
+    if shared.exceeded:
+        return f"EXCEEDED: {_exceeded_together(shared)}"
+    return (
+        f"kept: what {len(shared.segments):,} processes counted on it needs at least {_seconds(shared.needed_s)}, "
+        f"and they ran for {_seconds(shared.took_s)}"
+    )
 
 
 def utilisation_words(bound: Bound) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,13 @@ from auditor.hardware.measured import Measurement
 from auditor.hardware.tensor_activity import Reconciliation, reconcile
 from auditor.hardware.views import Views, compare
 from auditor.operations import Operations
+from auditor.report.same_device import hold_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from auditor.hardware.catalogue import Catalogue
+    from auditor.hardware.sharing import Shared
     from auditor.ledger.inspection import SegmentReading
     from auditor.ledger.reading import Reading
     from auditor.records import Hardware
@@ -53,12 +55,18 @@ class Observed:
     energy_mj: int | None
     activity: Reconciliation | None
 
+    @property
+    def own_name(self) -> str:
+        """What no other device, and no other slice of it, is called; "" where it does not say."""
+        return self.identity.get("mig_uuid") or self.identity.get("uuid", "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process with GPUs: its devices, and the bound on what it can have done with them.
 
     ``in_use``: whether it was seen which of the visible devices it used; otherwise they all stand here.
+    ``shared``: its device, where other processes of the ledger used the same one and it had no other.
     ``suspects``: what may explain that tensor cores were busier than counted.
     """
 
@@ -70,6 +78,7 @@ class Process:
     operations_total: int
     happenings: tuple[Happening, ...]
     suspects: tuple[str, ...]
+    shared: Shared | None = None
 
     @property
     def energy_mj(self) -> int | None:
@@ -86,12 +95,16 @@ class Process:
 def observe(reading: Reading, catalogue: Catalogue) -> tuple[Process, ...]:
     """Every rank that had GPUs, and every other process that was seen to use one, in the order of the ranks."""
     measured = _measurements(reading.hardware)
-    return tuple(
-        _process(segment, catalogue, measured)
+    found = [
+        (segment, _process(segment, catalogue, measured))
         for segment in reading.segments
         if any(device.get("kind") == GPU for device in segment.genesis.devices)
         and (segment.genesis.role == "rank" or _used(segment))
-    )
+    ]
+    # Of several devices nothing says how much was done on each.
+    alone = [(segment, one.devices[0].own_name, one.bound.ceiling) for segment, one in found if len(one.devices) == 1]
+    shared = hold_together(entry for entry in alone if entry[1])
+    return tuple(replace(process, shared=shared.get(process.segment)) for _, process in found)
 
 
 def _used(segment: SegmentReading) -> set[str]:

@@ -115,6 +115,21 @@ def test_a_host_may_run_ahead_by_what_a_device_queues_and_no_further() -> None:
     assert impossible.behind_s == 11 > RUN_AHEAD_S
 
 
+@pytest.mark.parametrize(
+    ("until_us", "ops", "absurd"),
+    [
+        (90, 9 * TERA, True),  # nine seconds of work in a hundred-thousandth of it
+        (90_000, 9 * TERA + 1, True),
+        (90_000, 9 * TERA, False),  # a hundred times: kernels as much longer than their launch
+        (1, TERA // 10, False),  # a single kernel may be that long
+        (0, TERA // 10 + 1, True),
+    ],
+)
+def test_no_queue_explains_a_run_that_its_device_outlasts_a_hundredfold(until_us: int, ops: int, absurd: bool) -> None:
+    bound = judge([(1, 5, until_us // 2, Operations.none()), (6, 5, until_us, counted(ops))], PLAIN)
+    assert [(one.first_step, one.steps) for one in bound.exceeded] == ([(1, 10)] if absurd else [])
+
+
 def test_a_count_that_is_a_little_too_high_shows_in_time() -> None:
     course = [(step, 1, step * 1_000_000, counted(12 * TERA // 10)) for step in range(1, 101)]
     bound = judge(course, PLAIN)

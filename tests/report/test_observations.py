@@ -103,6 +103,53 @@ def test_more_than_the_device_can_do_is_an_alarm_everywhere(
     assert view.ledger.verdict == "UNANCHORED"
 
 
+def test_processes_that_share_a_device_are_held_against_it_together(
+    make_view: Make, h200: dict[str, str], huge: Any, schema: dict[str, Any]
+) -> None:
+    view = make_view(devices=[h200], ranks=2, written_ranks=2, intervals=[(1, huge, 1)] * 40, interval_us=SECOND_US)
+    assert all(process.bound.exceeded == () for process in view.observed)
+    first, second = plain(view, schema)["observed"]
+    assert [len(one["alarms"]) for one in (first, second)] == [1, 0]  # one alarm for both
+    assert first["shared"] == second["shared"]
+    assert len(first["shared"]["segments"]) == 2
+    assert first["shared"]["exceeded"]
+    assert 79 < float(first["shared"]["needed_s"]) < 80
+    assert 39 < float(first["shared"]["took_s"]) < 41
+    assert f"what 2 processes counted on {UUID} needs at least 79.2 s of it" in first["alarms"][0]
+    assert everything(view).count(first["alarms"][0].removeprefix("Rank 0: ")) >= 2
+
+
+def test_a_device_is_in_one_host_so_clocks_of_two_are_not_compared(
+    make_view: Make, h200: dict[str, str], huge: Any
+) -> None:
+    view = make_view(
+        devices=[h200],
+        ranks=2,
+        written_ranks=2,
+        hosts=[{"hostname": "a", "boot_id": "1"}, {"hostname": "a", "boot_id": "2"}],
+        intervals=[(1, huge, 1)] * 40,
+        interval_us=SECOND_US,
+    )
+    assert [process.shared for process in view.observed] == [None, None]
+    assert [say.alarms(process) for process in view.observed] == [(), ()]
+
+
+def test_processes_that_fit_on_their_device_together_are_no_alarm(
+    make_view: Make, h200: dict[str, str], huge: Any, schema: dict[str, Any]
+) -> None:
+    view = make_view(devices=[h200], ranks=2, written_ranks=2, intervals=[(1, huge, 1)] * 40, interval_us=2 * SECOND_US)
+    first, _ = plain(view, schema)["observed"]
+    assert (first["alarms"], first["shared"]["exceeded"]) == ([], False)
+    assert "kept: what 2 processes counted on it needs at least 79.2 s, and they ran for 80.0 s" in everything(view)
+
+
+def test_a_run_much_too_short_for_its_count_is_an_alarm(make_view: Make, h200: dict[str, str], huge: Any) -> None:
+    view = make_view(devices=[h200], intervals=[(1, huge, 1)] * 9, interval_us=10)
+    (alarm,) = say.alarms(view.observed[0])
+    assert "what was counted in steps 1 to 9 needs at least 8.91 s" in alarm
+    assert "took 0.0900 ms" in alarm
+
+
 def test_an_unknown_part_has_no_bound_and_says_why(make_view: Make, h200: dict[str, str], huge: Any) -> None:
     view = make_view(
         devices=[{**h200, "pci_device_id": "10de:ffff", "num_cores": "1"}],
