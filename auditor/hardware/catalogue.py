@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from auditor.documents import read_yaml
 from auditor.errors import CatalogueError
-from auditor.hardware import tables
+from auditor.hardware import names, tables
 from auditor.hardware.chips import Catalogue, Chip
 from auditor.hardware.matching import Match, match
 from auditor.hardware.rating import Rating, tpp
@@ -49,8 +49,9 @@ def load(paths: Iterable[Path] | None = None) -> Catalogue:
             chips[chip.id] = chip
     return Catalogue(
         chips=tuple(chips.values()),
-        named_ids={found.device: found for document in documents for found in tables.named_ids(document, shared)},
-        masked_names={found.name: found for document in documents for found in tables.masked(document, shared)},
+        named_ids={found.device: found for document in documents for found in names.named_ids(document, shared)},
+        masked_names={found.name: found for document in documents for found in names.masked(document, shared, chips)},
+        firmware={begin: found for document in documents for begin, found in names.firmware(document, shared).items()},
         slopes=shared.slopes,
         bounds=shared.bounds,
         cores_per_sm=shared.cores_per_sm,

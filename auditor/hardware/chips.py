@@ -140,10 +140,22 @@ class NamedId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedName:
-    """A device name that was seen on silicon of another class than its own; ``seen`` says which."""
+    """A device name that was seen on silicon of another class than its own; ``seen`` says which.
+
+    ``parts``: the entries that it is the silicon of.
+    """
 
     name: str
     seen: str
+    parts: tuple[str, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """Of which compute capability the dies are that a firmware version with some beginning was seen on."""
+
+    compute_capability: str
     provenance: Provenance
 
 
@@ -172,6 +184,7 @@ class Catalogue:
     chips: tuple[Chip, ...]
     named_ids: Mapping[str, NamedId]
     masked_names: Mapping[str, MaskedName]
+    firmware: Mapping[str, Firmware]  # by the first two pairs of its version
     slopes: Mapping[str, Slope]  # by compute capability
     bounds: Bounds | None
     cores_per_sm: Mapping[str, int]  # by compute capability

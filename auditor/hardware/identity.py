@@ -27,6 +27,7 @@ FIELDS = (
     "brand",
     "serial",
     "board_part_number",
+    "gpu_part_number",  # "2335-895-A1": begins with the PCI device id; NVML does not give it
     "board_id",  # not the same after a restart of the machine
     "pci_device_id",  # "10de:2335": vendor, device
     "pci_subsystem_id",  # "10de:18be"

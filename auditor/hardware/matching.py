@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from auditor.hardware import marks
 from auditor.hardware.identity import GPU
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ TELLING = (
     "pci_device_id",
     "pci_subsystem_id",
     "board_part_number",
+    "gpu_part_number",
+    "vbios",
+    "architecture",
     "compute_capability",
     "num_cores",
     "memory_bytes",
@@ -98,8 +102,12 @@ def _settle(identity: Mapping[str, str], catalogue: Catalogue, named: list[_Name
     exhaustive = complete and (named[0].listed or not identity.get("pci_subsystem_id"))
     chips = _unique([one.chip for one in fitting])
     if not chips:
-        others = _fitting_silicon(identity, catalogue)
+        others = [*marks.pointing_at(identity, catalogue), *_fitting_silicon(identity, catalogue)]
         return _open(_against(identity, named, catalogue), [*(one.chip for one in named), *others])
+    hidden = _hidden(identity, chips, catalogue)
+    if hidden:
+        mask = _mask(marks.plain_name(identity), catalogue)
+        return _open(f"too little else is known of it to rule that out{mask}", [*chips, *hidden])
     if len(chips) > 1:
         return _open(f"{len(chips)} parts share its PCI id", chips, exhaustive=exhaustive)
     chosen = fitting[0]
@@ -131,7 +139,7 @@ def _basis(identity: Mapping[str, str], chosen: _Named, agreeing: list[str], cat
     parts.append(f"agreeing: {', '.join(agreeing)}" if agreeing else "nothing else to compare")
     if chosen.pci.note:
         parts.append(f"the id is listed as {chosen.pci.note}")
-    name = _plain_name(identity)
+    name = marks.plain_name(identity)
     if name and name not in chip.device_names:
         parts.append(f"the name {name!r} is not one that the catalogue knows for it{_mask(name, catalogue)}")
     if identity.get("mig_mode") == "enabled" or "mig_uuid" in identity:
@@ -153,13 +161,30 @@ def _virtual(identity: Mapping[str, str], catalogue: Catalogue) -> Match:
 
 
 def _by_silicon(identity: Mapping[str, str], catalogue: Catalogue, why: str) -> Match:
-    name = _plain_name(identity)
-    return _open(f"{why}{_mask(name, catalogue)}", _fitting_silicon(identity, catalogue))
+    name = marks.plain_name(identity)
+    fitting = [*marks.pointing_at(identity, catalogue), *_fitting_silicon(identity, catalogue)]
+    return _open(f"{why}{_mask(name, catalogue)}", fitting)
 
 
 def _mask(name: str, catalogue: Catalogue) -> str:
     found = catalogue.masked_names.get(name)
     return f" (the name {name!r} was seen on other silicon: {found.seen})" if found else ""
+
+
+def _hidden(identity: Mapping[str, str], chips: list[Chip], catalogue: Catalogue) -> list[Chip]:
+    """What the device's name was seen on, where its figures do not rule that out; none where they do.
+
+    That takes two figures that agree with each part of its PCI id and with nothing that the name was seen on, one of
+    them of the processors: memory alone can be of a smaller board.
+    """
+    seen = marks.seen_on(identity, catalogue)
+    strange = [chip for chip in chips if chip not in seen]
+    return [other for other in seen if any(not _ruled_out(identity, chip, other) for chip in strange)]
+
+
+def _ruled_out(identity: Mapping[str, str], chip: Chip, other: Chip) -> bool:
+    views = set(_agreeing(identity, chip)) & _differing(identity, other).keys()
+    return len(views) >= _VIEWS_NEEDED and not views.isdisjoint(("cores", "compute capability"))
 
 
 def _fitting_silicon(identity: Mapping[str, str], catalogue: Catalogue) -> list[Chip]:
@@ -179,16 +204,16 @@ def contradictions(identity: Mapping[str, str], chip: Chip, catalogue: Catalogue
     shared = ("memory", "memory bus", "cores") if share else ()
     differing = {view: pair for view, pair in _differing(identity, chip).items() if view not in shared}
     found = [f"{view} {_spoken(view, said, known)}" for view, (said, known) in differing.items()]
-    name = _plain_name(identity)
+    name = marks.plain_name(identity)
     if name and name not in chip.device_names:
         owners = [other.product for other in catalogue.chips if name in other.device_names]
         found += [f"the name {name!r}, which is the {owner}'s" for owner in owners]
-    return found
+    return [*found, *marks.against(identity, chip, catalogue)]
 
 
 def _against(identity: Mapping[str, str], named: list[_Named], catalogue: Catalogue) -> str:
     lines = [f"{one.chip.product}: {', '.join(contradictions(identity, one.chip, catalogue))}" for one in named]
-    mask = _mask(_plain_name(identity), catalogue)
+    mask = _mask(marks.plain_name(identity), catalogue)
     return f"the PCI id says one thing and the device another ({'; '.join(lines)}){mask}"
 
 
@@ -244,10 +269,6 @@ def _spoken(view: str, said: str, known: str) -> str:
 
 def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-def _plain_name(identity: Mapping[str, str]) -> str:
-    return identity.get("name", "").partition(" MIG ")[0]
 
 
 def _unique(chips: list[Chip]) -> list[Chip]:

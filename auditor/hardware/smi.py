@@ -232,6 +232,7 @@ _OF_A_DEVICE: dict[str, _Asked] = {
     "uuid": ("uuid", _text),
     "serial": ("serial", _text),
     "board_part_number": ("board_part_number", _text),
+    "gpu_part_number": ("gpu_part_number", _text),
     "pci_device_id": ("pci/pci_device_id", _pci),
     "pci_subsystem_id": ("pci/pci_sub_system_id", _pci),
     "pci_bus_id": ("pci/pci_bus_id", _text),

@@ -12,8 +12,6 @@ from auditor.hardware.chips import (
     Bounds,
     Chip,
     Dies,
-    MaskedName,
-    NamedId,
     PciId,
     Slope,
     Source,
@@ -37,6 +35,7 @@ _SECTIONS = (
     "derived_bounds",
     "masked",
     "named_ids",
+    "firmware",
     "chips",
 )
 
@@ -261,41 +260,3 @@ def _dies(node: Node) -> Dies:
 
 def _sources(node: Node, shared: Shared) -> tuple[str, ...]:
     return fields.named(node, shared.sources, tuple(shared.sources))
-
-
-def named_ids(table: Table, shared: Shared) -> list[NamedId]:
-    """The PCI ids of a table that have a name and no figures.
-
-    Raises: CatalogueError: one of them is an entry's, or is named twice.
-    """
-    found = []
-    for node in items(table, "named_ids"):
-        parts = node.fields(required=("device", "name", "sources", "confidence"), optional=())
-        device = fields.pci_device(parts["device"])
-        if any(other == device for other, _ in shared.taken):
-            parts["device"].fail("a PCI id that no entry has")
-        shared.claim(node, device, parts["name"].text(), PciId(device=device, subsystems=()))
-        found.append(
-            NamedId(
-                device=device,
-                name=parts["name"].text(),
-                vendor=table["vendor"].text(),
-                provenance=provenance.single(parts, shared.sources),
-            )
-        )
-    return found
-
-
-def masked(table: Table, shared: Shared) -> list[MaskedName]:
-    """The names of a table that were seen on silicon of another class."""
-    found = []
-    for node in items(table, "masked"):
-        parts = node.fields(required=("name", "seen", "sources", "confidence"), optional=())
-        found.append(
-            MaskedName(
-                name=parts["name"].text(),
-                seen=parts["seen"].text(),
-                provenance=provenance.single(parts, shared.sources),
-            )
-        )
-    return found

@@ -77,6 +77,7 @@ RTX_4090: dict[str, Any] = {
     "PciInfo": SimpleNamespace(pciDeviceId=0x268410DE, pciSubSystemId=0x16F410DE, busId=b"00000000:41:00.0"),
     "Serial": NOT_SUPPORTED,
     "BoardPartNumber": NOT_SUPPORTED,
+    "VbiosVersion": NOT_SUPPORTED,
     "InforomImageVersion": NOT_SUPPORTED,
     "MigMode": NOT_SUPPORTED,
     "Brand": 5,

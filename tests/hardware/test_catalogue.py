@@ -196,6 +196,14 @@ def test_vendors_ids_and_masked_names_are_there(shipped: Catalogue) -> None:
     assert shipped.named_ids["10de:2328"].name == "H20B"
     assert len(shipped.named_ids) == 18
     assert shipped.masked_names.keys() == {"NVIDIA L20X", "NVIDIA L20Y", "NVIDIA L20Z"}
+    assert all(masked.parts for masked in shipped.masked_names.values())
+    assert shipped.firmware["96.00"].compute_capability == "9.0"
+
+
+def test_a_masked_name_is_of_entries(tmp_path: Path) -> None:
+    masked = "masked:\n  - {name: X, seen: y, parts: [nothing], sources: [sheet], confidence: secondary}\nchips:"
+    with pytest.raises(CatalogueError, match="nothing"):
+        load(tmp_path, TABLE.replace("chips:", masked))
 
 
 def test_a_named_id_is_no_entrys(tmp_path: Path) -> None:

@@ -104,6 +104,11 @@ def test_a_slice_is_judged_as_the_whole(shipped: Catalogue) -> None:
         ({"memory_bus_bits": "5120"}, "memory bus"),
         ({"name": "NVIDIA H20"}, "the name 'NVIDIA H20', which is the H20 96GB's"),
         ({"memory_bytes": "a lot"}, "memory"),
+        ({"architecture": "Ada"}, "architecture Ada, not Hopper"),
+        ({"architecture": "Ada Lovelace"}, "architecture Ada Lovelace, not Hopper"),
+        ({"gpu_part_number": "26BA-890-A1"}, "the GPU part number 26BA-890-A1, which is of the PCI id 10de:26ba"),
+        ({"board_part_number": "900-2G193-0000-001"}, "the board part number 900-2G193-0000-001, which is the L4's"),
+        ({"vbios": "95.02.66.00.02"}, "the VBIOS 95.02.66.00.02, which is of compute capability 8.9, not 9.0"),
     ],
 )
 def test_views_that_contradict_the_pci_id_leave_it_undetermined(
@@ -113,6 +118,73 @@ def test_views_that_contradict_the_pci_id_leave_it_undetermined(
     assert found.chip is None
     assert "h200-sxm" in ids(found)
     assert words in found.basis
+
+
+def test_marks_that_fit_or_that_nobody_knows_speak_against_nothing(shipped: Catalogue) -> None:
+    fitting = {"architecture": "Hopper", "gpu_part_number": "2335-895-A1", "vbios": "96.00.89.00.01"}
+    unheard = {"board_part_number": "900-00000-0000-000", "gpu_part_number": "900-2G520-0280-000", "vbios": "94.02"}
+    for marks in (fitting, unheard, {"architecture": ""}):
+        found = match(without(**marks), shipped)
+        assert found.chip is not None
+        assert found.chip.id == "h200-sxm"
+    l20 = {"kind": "gpu", "pci_device_id": "10de:26ba", "pci_subsystem_id": "10de:1957"}
+    other_id_of_it = match({**l20, "gpu_part_number": "26B7-890-A1", "architecture": "Ada Lovelace"}, shipped)
+    assert ids(other_id_of_it) == ["l20"]
+    assert other_id_of_it.chip is not None
+
+
+def test_the_part_that_the_numbers_belong_to_is_a_candidate(shipped: Catalogue) -> None:
+    l20 = {"kind": "gpu", "pci_device_id": "10de:26ba", "pci_subsystem_id": "10de:1957"}
+    for marks in ({"gpu_part_number": "2335-895-A1"}, {"board_part_number": "695-2G520-0280-000"}):
+        found = match({**l20, "memory_bytes": str(46068 * 2**20), **marks}, shipped)
+        assert (found.chip, found.exhaustive) == (None, False)
+        assert set(ids(found)) >= {"l20", "h200-sxm"}
+    without_id = match({"kind": "gpu", "gpu_part_number": "2335-895-A1"}, shipped)
+    assert (without_id.chip, ids(without_id), without_id.exhaustive) == (None, ["h200-sxm"], False)
+
+
+L20 = {
+    "kind": "gpu",
+    "name": "NVIDIA L20",
+    "pci_device_id": "10de:26ba",
+    "pci_subsystem_id": "10de:1957",
+    "memory_bytes": str(46068 * 2**20),
+    "memory_bus_bits": "384",
+    "compute_capability": "8.9",
+    "num_cores": "11776",
+}
+
+
+@pytest.mark.parametrize(
+    ("kept", "decided"),
+    [
+        ((), False),
+        (("memory_bytes",), False),
+        (("memory_bytes", "memory_bus_bits"), False),  # a smaller board of the other silicon
+        (("compute_capability",), False),
+        (("compute_capability", "memory_bytes"), True),
+        (("compute_capability", "num_cores"), True),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "seen"), [("L20X", "h200-sxm"), ("L20Y", "h100-sxm5-80gb"), ("L20Z", "h100-sxm5-80gb"), ("L20", None)]
+)
+def test_a_masked_name_needs_figures_that_rule_out_what_it_was_seen_on(
+    shipped: Catalogue, name: str, seen: str | None, kept: tuple[str, ...], decided: bool
+) -> None:
+    known = {key: L20[key] for key in ("kind", "pci_device_id", "pci_subsystem_id", *kept)}
+    found = match({**known, "name": f"NVIDIA {name}"}, shipped)
+    assert (found.chip is not None) == (decided or seen is None)
+    assert (seen in ids(found)) == (found.chip is None)
+    assert "l20" in ids(found)
+    assert found.exhaustive == (found.chip is not None)
+
+
+def test_a_masked_name_on_the_silicon_it_was_seen_on_is_that(shipped: Catalogue) -> None:
+    bare = {key: H200[key] for key in ("kind", "pci_device_id", "pci_subsystem_id")}
+    found = match({**bare, "name": "NVIDIA L20X"}, shipped)
+    assert found.chip is not None
+    assert found.chip.id == "h200-sxm"
 
 
 @pytest.mark.parametrize("name", ["NVIDIA L20X", "NVIDIA A100-PCIE-80GB", "", "H200"])
@@ -178,7 +250,7 @@ def test_a_listed_board_comes_before_a_part_that_takes_all_boards(shipped: Catal
     )
     both = replace(shipped, chips=(all_boards, listed))
     assert match(H200, both).chip is listed
-    assert match(without(pci_subsystem_id="1028:0001"), both).chip is all_boards
+    assert match(without("board_part_number", pci_subsystem_id="1028:0001"), both).chip is all_boards
 
 
 def test_a_board_of_any_vendor_is_listed_by_its_model(shipped: Catalogue) -> None:

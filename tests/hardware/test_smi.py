@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).parent / "nvidia_smi_l4.xml"
 L4 = FILE.read_bytes()
-# An H200 SXM: ids, board part, maximum clock and memory as its nvidia-smi printed them (public repository), in the
+# An H200 SXM: ids, part numbers, maximum clock and memory as its nvidia-smi printed them (public repository), in the
 # elements of the L4's file.
 H200 = (
     L4.replace(b"NVIDIA L4", b"NVIDIA H200")
     .replace(b"27B810DE", b"0x233510DE")
     .replace(b"16CA10DE", b"0x18BE10DE")
     .replace(b"900-2G193-0000-001", b"695-2G520-0280-000")
+    .replace(b"27B8-895-A1", b"2335-895-A1")
+    .replace(b"95.04.29.00.06", b"96.00.A0.00.01")
+    .replace(b"Ada Lovelace", b"Hopper")
     .replace(b"23034 MiB", b"143771 MiB")
     .replace(b"2040 MHz", b"1980 MHz")
 )
@@ -42,6 +45,7 @@ def test_two_real_boards(shipped: Catalogue) -> None:
         "uuid": "GPU-11111111-2222-3333-4444-555555555555",
         "serial": "1650000000001",
         "board_part_number": "900-2G193-0000-001",
+        "gpu_part_number": "27B8-895-A1",
         "pci_device_id": "10de:27b8",
         "pci_subsystem_id": "10de:16ca",
         "pci_bus_id": "00000000:01:00.0",
@@ -66,6 +70,16 @@ def test_an_h200_by_its_printed_values(shipped: Catalogue) -> None:
     assert found.chip is not None
     assert found.chip.id == "h200-sxm"
     assert "board part" in found.basis
+
+
+def test_an_l20s_id_on_a_board_that_calls_itself_hopper_decides_nothing(shipped: Catalogue) -> None:
+    text = H200.replace(b"NVIDIA H200", b"NVIDIA L20").replace(b"0x233510DE", b"26BA10DE")
+    text = text.replace(b"0x18BE10DE", b"195710DE").replace(b"143771 MiB", b"46068 MiB")
+    found = match(smi.parse(text, "l20.xml")[0].to_mapping(), shipped)
+    assert (found.chip, found.exhaustive) == (None, False)
+    assert {"l20", "h200-sxm"} <= {chip.id for chip in found.candidates}
+    for words in ("architecture Hopper", "2335-895-A1", "695-2G520-0280-000", "VBIOS 96.00"):
+        assert words in found.basis
 
 
 def test_a_partitioned_device_is_its_parent(shipped: Catalogue) -> None:
