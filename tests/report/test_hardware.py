@@ -209,6 +209,13 @@ def test_a_large_cluster_is_judged_in_seconds(h200: dict[str, str]) -> None:
     assert (cluster.name, cluster.tpp) == ("all 2,500 nodes", Span(Decimal(15832 * 20_000), Decimal(15832 * 20_000)))
 
 
+def test_the_headline_names_each_class_once(h200: dict[str, str]) -> None:
+    found = [device(h200, uuid="1"), device(UNKNOWN), device(SHARED), device({"kind": "cpu", "no_gpu": "none"}, rank=1)]
+    words = devices.headline_words(devices.group([*found, device(h200, rank=1, uuid="2")]))
+    assert words == "3A090.a, undetermined, none, no accelerator seen: not judged"
+    assert devices.headline_words(()) == "undetermined"
+
+
 def test_a_machine_without_accelerators_is_none() -> None:
     assert together([device({"kind": "cpu", "no_gpu": "none"})]) == ()
 
