@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.hardware.answers import whole
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
 
 if TYPE_CHECKING:
@@ -83,6 +84,16 @@ def ceiling(chip: Chip | None, measured: Measurement | None, *, share: Decimal =
     higher = "the higher of " if all(said) else ""
     basis = f"{higher}{' and '.join(filter(None, said))}{part}, times {tolerance:.2f} for boost"
     return Ceiling(rates_tera=highest, tolerance=tolerance, basis=basis)
+
+
+def share_of(identity: Mapping[str, str], chip: Chip | None) -> Decimal:
+    """The part of the circuit: a slice by its multiprocessors, else one of the devices that the circuit shows as."""
+    if chip is None:
+        return Decimal(1)
+    given = whole(identity.get("mig_sm_count"))
+    if given and chip.sm_count and given <= chip.sm_count:
+        return Decimal(given) / chip.sm_count
+    return Decimal(1) / chip.devices_per_circuit
 
 
 def boost_of(chip: Chip | None) -> Decimal:

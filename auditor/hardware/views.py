@@ -13,15 +13,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from auditor.hardware.answers import whole
-from auditor.hardware.bound import boost_of
+from auditor.hardware.bound import boost_of, share_of
 from auditor.hardware.identity import NVML
 from auditor.hardware.matching import contradictions, match
 from auditor.hardware.rating import tpp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from auditor.hardware.chips import Catalogue, Chip
+    from auditor.hardware.matching import Match
     from auditor.hardware.measured import Measurement
 
 # A slower memory clock or error correction costs a few percent; more than the bus gives cannot be measured.
@@ -32,10 +33,11 @@ _LOW = Decimal("0.6")  # of the rated rate; below this it is told
 
 
 class Verdict(StrEnum):
-    """What the three views come to."""
+    """What the three views come to. Not compared: measured, and nothing of that is known of one part."""
 
     CONSISTENT = "consistent"
     INCONSISTENT = "inconsistent"
+    NOT_COMPARED = "not compared"
     NOT_MEASURED = "not measured"
 
 
@@ -65,12 +67,11 @@ def compare(
     """
     found = match(identity, catalogue)
     chip = found.chip
-    against = tuple(_contradicting(identity, catalogue, chip, measured, cuda or {}))
+    against = tuple(_contradicting(identity, catalogue, found, measured, cuda or {}))
     low = tuple(_low(identity, chip, measured)) if measured else ()
     unmeasured = sorted(measured.not_measured.items()) if measured else []
-    verdict = Verdict.CONSISTENT if _comparable(chip, measured) else Verdict.NOT_MEASURED
     return Views(
-        verdict=Verdict.INCONSISTENT if against else verdict,
+        verdict=Verdict.INCONSISTENT if against else _unopposed(chip, measured),
         chip=chip,
         declared=_declared(identity, cuda or {}),
         catalogued=_catalogued(chip),
@@ -89,19 +90,38 @@ def compare(
 def _contradicting(
     identity: Mapping[str, str],
     catalogue: Catalogue,
-    chip: Chip | None,
+    found: Match,
     measured: Measurement | None,
     cuda: Mapping[str, str],
 ) -> Iterator[str]:
-    yield from _identity_against(identity, catalogue, chip)
+    yield from _identity_against(identity, catalogue, found.chip)
     yield from _libraries(identity, cuda)
     if measured is not None:
-        yield from _measured_against(identity, chip, measured, cuda)
+        yield from _measured_against(identity, catalogue, _claimed(identity, catalogue, found), measured, cuda)
 
 
-def _comparable(chip: Chip | None, measured: Measurement | None) -> bool:
-    """Whether a rate was measured that the part's own is known for."""
-    return bool(chip and measured and measured.rates_tera.keys() & chip.dense_peak_tera.keys())
+def _claimed(identity: Mapping[str, str], catalogue: Catalogue, found: Match) -> tuple[Chip, ...]:
+    """The part, or each that the device can be by its PCI id or its virtual type; none where the catalogue lacks one.
+
+    Parts that a device only resembles are not among them: nothing says that it is one of these.
+    """
+    if found.chip is not None:
+        return (found.chip,)
+    if identity.get("virtualization_mode") == "vgpu":
+        return found.candidates
+    device, products = identity.get("pci_device_id"), {chip.product for chip in catalogue.chips}
+    ids = [(chip, pci) for chip in found.candidates for pci in chip.pci if pci.device == device]
+    if any(set(pci.shared_with) - products for _, pci in ids):
+        return ()
+    return tuple({chip.id: chip for chip, _ in ids}.values())
+
+
+def _unopposed(chip: Chip | None, measured: Measurement | None) -> Verdict:
+    """The verdict where nothing contradicts: whether a rate was measured that the part's own is known for."""
+    if measured is None or not _measured(measured).keys() - {"seconds"}:
+        return Verdict.NOT_MEASURED
+    comparable = chip is not None and measured.rates_tera.keys() & chip.dense_peak_tera.keys()
+    return Verdict.CONSISTENT if comparable else Verdict.NOT_COMPARED
 
 
 def bandwidth_gb_per_s(identity: Mapping[str, str]) -> Decimal | None:
@@ -113,7 +133,15 @@ def bandwidth_gb_per_s(identity: Mapping[str, str]) -> Decimal | None:
 
 
 def _declared(identity: Mapping[str, str], cuda: Mapping[str, str]) -> dict[str, str]:
-    names = ("name", "pci_device_id", "compute_capability", "num_cores", "memory_bytes", "max_sm_clock_mhz")
+    names = (
+        "name",
+        "pci_device_id",
+        "compute_capability",
+        "num_cores",
+        "mig_sm_count",
+        "memory_bytes",
+        "max_sm_clock_mhz",
+    )
     bandwidth = bandwidth_gb_per_s(identity)
     return {
         **{name: identity[name] for name in names if name in identity},
@@ -166,37 +194,73 @@ def _libraries(identity: Mapping[str, str], cuda: Mapping[str, str]) -> Iterator
 
 
 def _measured_against(
-    identity: Mapping[str, str], chip: Chip | None, measured: Measurement, cuda: Mapping[str, str]
+    identity: Mapping[str, str],
+    catalogue: Catalogue,
+    parts: Sequence[Chip],
+    measured: Measurement,
+    cuda: Mapping[str, str],
 ) -> Iterator[str]:
-    yield from _rates(chip, measured)
-    yield from _bandwidth(identity, chip, measured)
-    known = chip.sm_count if chip else None
-    if known and measured.sm_count and measured.sm_count > known:
-        yield f"measured: {measured.sm_count} multiprocessors at work, the part has {known}"
+    yield from _rates(identity, parts, measured)
+    yield from _bandwidth(identity, parts, measured)
+    yield from _processors(identity, catalogue, parts, measured)
     declared = whole(cuda.get("l2_bytes"))
     if measured.l2_bytes and declared and measured.l2_bytes > declared * _CACHE_TOLERANCE:
         yield f"measured: an L2 cache of {measured.l2_bytes:,} bytes, CUDA says {declared:,}"
 
 
-def _rates(chip: Chip | None, measured: Measurement) -> Iterator[str]:
-    if chip is None:
-        return
-    allowed = boost_of(chip)
+def _highest(figures: Iterable[Decimal | None]) -> Decimal | None:
+    """The highest of all; None where there are none, or one is not known: that one might be higher."""
+    known = list(figures)
+    return None if None in known else max(filter(None, known), default=None)
+
+
+def _rates(identity: Mapping[str, str], parts: Sequence[Chip], measured: Measurement) -> Iterator[str]:
+    name_of_it = " or ".join(f"{_slice_words(identity, chip)}{chip.product}" for chip in parts)
     for name, rate in sorted(measured.rates_tera.items()):
-        rated = chip.dense_peak_tera.get(name)
-        if rated and rate > rated * allowed:
+        rated = _highest(_rated(identity, chip, name) for chip in parts)
+        allowed = _highest(_rated(identity, chip, name, boost_of(chip)) for chip in parts)
+        if rated and allowed and rate > allowed:
             yield (
-                f"measured: it says {chip.product} ({rated} tera-operations per second {name}), it did {rate:.0f}, "
-                f"{rate / rated:.2f} times as many; boost explains {allowed:.2f} times"
+                f"measured: it says {name_of_it} ({rated.normalize():f} tera-operations per second {name}), it did "
+                f"{rate:.0f}, {rate / rated:.2f} times as many; boost explains {allowed / rated:.2f} times"
             )
 
 
-def _bandwidth(identity: Mapping[str, str], chip: Chip | None, measured: Measurement) -> Iterator[str]:
+def _rated(identity: Mapping[str, str], chip: Chip, name: str, times: Decimal = Decimal(1)) -> Decimal | None:
+    """The rate of the part, or of the device's share of it."""
+    rate = chip.dense_peak_tera.get(name)
+    share = share_of(identity, chip)
+    return None if not rate else (rate if share == 1 else round(rate * share, 1)) * times
+
+
+def _slice_words(identity: Mapping[str, str], chip: Chip) -> str:
+    share = share_of(identity, chip)
+    return "" if share == 1 else f"{share:.0%} of "
+
+
+def _processors(
+    identity: Mapping[str, str], catalogue: Catalogue, parts: Sequence[Chip], measured: Measurement
+) -> Iterator[str]:
+    """More multiprocessors at work than the part has, or than the device says."""
+    cores, per_sm = whole(identity.get("num_cores")), catalogue.cores_per_sm.get(identity.get("compute_capability", ""))
+    own = [None if chip.sm_count is None else chip.sm_count * share_of(identity, chip) for chip in parts]
+    views = {
+        "the part has": _highest(own),
+        "its slice has": whole(identity.get("mig_sm_count")),
+        "it says that it has": cores // per_sm if cores and per_sm else None,
+    }
+    known = {view: most for view, most in views.items() if most}
+    view = min(known, key=lambda view: known[view], default="")
+    if measured.sm_count and view and measured.sm_count > known[view]:
+        yield f"measured: {measured.sm_count} multiprocessors at work, {view} {known[view]:.0f}"
+
+
+def _bandwidth(identity: Mapping[str, str], parts: Sequence[Chip], measured: Measurement) -> Iterator[str]:
     found = measured.dram_gb_per_s
     if found is None:
         return
     for view, most in (
-        ("the part", chip.memory_gb_per_s if chip else None),
+        ("the part", _highest(chip.memory_gb_per_s for chip in parts)),
         ("its own bus and clock", bandwidth_gb_per_s(identity)),
     ):
         if most and found > most * _BANDWIDTH_TOLERANCE:
@@ -208,9 +272,9 @@ def _low(identity: Mapping[str, str], chip: Chip | None, measured: Measurement) 
     if given and measured.sm_count and measured.sm_count < given:
         yield f"measured only {measured.sm_count} of {given} multiprocessors at work"
     for name, rate in sorted(measured.rates_tera.items()):
-        rated = chip.dense_peak_tera.get(name) if chip else None
+        rated = _rated(identity, chip, name) if chip else None
         if rated and rate < rated * _LOW:
             yield (
-                f"measured only {rate:.0f} of {rated} tera-operations per second {name} ({rate / rated:.0%}): slowed, "
-                "shared, or a lesser part"
+                f"measured only {rate:.0f} of {rated.normalize():f} tera-operations per second {name} ({rate / rated:.0%}): "
+                "slowed, shared, or a lesser part"
             )

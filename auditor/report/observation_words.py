@@ -109,6 +109,13 @@ def verdict_words(device: Observed) -> str:
         return f"consistent, since less than its part can do contradicts nothing; but {'; '.join(views.low)}"
     if views.verdict is Verdict.CONSISTENT:
         return "consistent: what it says, what its part is known for, and what was measured"
+    if views.verdict is Verdict.NOT_COMPARED:
+        what = (
+            "no one part is identified"
+            if views.chip is None
+            else f"no such figure of the {views.chip.product} is known"
+        )
+        return f"not compared: it was measured, but {what} to hold that against"
     if views.chip is not None:
         return "not measured: only the device's own word says what it is"
     return "not measured, and not identified"

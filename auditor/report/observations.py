@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import HardwareError
 from auditor.hardware.answers import whole
-from auditor.hardware.bound import Bound, ceiling, judge, together
+from auditor.hardware.bound import Bound, ceiling, judge, share_of, together
 from auditor.hardware.identity import GPU
 from auditor.hardware.measured import Measurement
 from auditor.hardware.tensor_activity import Reconciliation, reconcile
@@ -123,6 +123,12 @@ def _measurements(notes: Iterable[Hardware]) -> dict[str, Measurement]:
     return found
 
 
+def _measured(uuid: str, identity: Mapping[str, str], measured: Mapping[str, Measurement]) -> Measurement | None:
+    """What was measured of the process's slice, whose UUID is written as a device's there; else of the device."""
+    part = identity.get("mig_uuid", uuid).removeprefix("MIG-")
+    return measured.get(f"GPU-{part}") or measured.get(uuid)
+
+
 def _possible(measured: Measurement) -> bool:
     """Whether its figures are of any device at all: numbers of another size cannot be worked with."""
     rates = [*measured.rates_tera.values(), measured.dram_gb_per_s or Decimal(1)]
@@ -137,7 +143,10 @@ def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[st
     chosen = {uuid: device for uuid, device in visible.items() if uuid in used} or visible
     alone = len(chosen) == 1
     devices = tuple(_device(uuid, device, segment, catalogue, measured, alone=alone) for uuid, device in chosen.items())
-    limits = [ceiling(one.views.chip, measured.get(one.uuid), share=one.share, why=_why(one.views)) for one in devices]
+    limits = [
+        ceiling(one.views.chip, _measured(one.uuid, one.identity, measured), share=one.share, why=_why(one.views))
+        for one in devices
+    ]
     return Process(
         rank=segment.genesis.rank,
         segment=segment.name,
@@ -173,10 +182,10 @@ def _device(
 ) -> Observed:
     notes = [note for note in segment.hardware if note.device == uuid]
     cuda = next((note.values for note in notes if note.event == "declared"), None)
-    views = compare(identity, catalogue, measured.get(uuid), cuda)
+    views = compare(identity, catalogue, _measured(uuid, identity, measured), cuda)
     seen = [note.values for note in notes if note.event == "observed"]
     energy = next((values["energy_mj"] for values in reversed(seen) if "energy_mj" in values), None)
-    share = _share(identity, views)
+    share = share_of(identity, views.chip)
     return Observed(
         uuid=uuid,
         name=identity.get("name", "unknown"),
@@ -189,16 +198,6 @@ def _device(
         if views.chip and alone
         else None,
     )
-
-
-def _share(identity: Mapping[str, str], views: Views) -> Decimal:
-    """The part of the circuit: a slice by its multiprocessors, else one of the devices that the circuit shows as."""
-    if views.chip is None:
-        return Decimal(1)
-    given, all_of_it = whole(identity.get("mig_sm_count")), views.chip.sm_count
-    if given and all_of_it and given <= all_of_it:
-        return Decimal(given) / all_of_it
-    return Decimal(1) / views.chip.devices_per_circuit
 
 
 def _suspects(segment: SegmentReading) -> tuple[str, ...]:

@@ -61,10 +61,12 @@ def test_an_h200_that_does_what_an_h200_does_is_consistent(shipped: Catalogue) -
 def test_what_was_not_measured_is_not_confirmed(shipped: Catalogue) -> None:
     assert compare(H200, shipped, None).verdict is Verdict.NOT_MEASURED
     only_memory = compare(H200, shipped, measured(dram_gb_per_s=Decimal(4000)))
-    assert only_memory.verdict is Verdict.NOT_MEASURED
-    assert compare(H200, shipped, measured({"fp3": "1"})).verdict is Verdict.NOT_MEASURED
+    assert only_memory.verdict is Verdict.NOT_COMPARED
+    assert compare(H200, shipped, measured({"fp3": "1"})).verdict is Verdict.NOT_COMPARED
+    nothing = measured(not_measured={"fp8": "no such unit"})
+    assert compare(H200, shipped, nothing).verdict is Verdict.NOT_MEASURED
     unknown = compare({**H200, "pci_device_id": "10de:ffff", "num_cores": "1"}, shipped, measured(H200_DID))
-    assert unknown.verdict is Verdict.NOT_MEASURED
+    assert unknown.verdict is Verdict.NOT_COMPARED
     assert unknown.remarks
 
 
@@ -93,14 +95,85 @@ def test_sizes_beyond_the_parts_own_contradict(shipped: Catalogue, sizes: dict[s
     assert words in text(views)
 
 
+SLICE = {**H200, "mig_mode": "enabled", "mig_sm_count": "16"}
+
+
+@pytest.mark.parametrize(
+    ("did", "words"),
+    [
+        (measured({"bf16": "137"}, sm_count=16), ""),  # 989.4 x 16 / 132 x 1.15 = 137.9
+        (measured({"bf16": "139"}, sm_count=16), "it says 12% of H200 SXM (119.9 tera-operations"),
+        (measured({"bf16": "100"}, sm_count=17), "17 multiprocessors at work, the part has 16"),
+        (measured({"bf16": "853"}, sm_count=132), "it did 853, 7.11 times as many; boost explains 1.15"),
+    ],
+)
+def test_a_slice_is_held_against_its_share_of_the_part(shipped: Catalogue, did: Measurement, words: str) -> None:
+    views = compare(SLICE, shipped, did)
+    assert views.verdict is (Verdict.INCONSISTENT if words else Verdict.CONSISTENT)
+    assert words in text(views)
+    assert views.low == ()
+
+
+UNKNOWN = {"kind": "gpu", "pci_device_id": "10de:9999", "compute_capability": "8.9", "num_cores": "11776"}
+
+
+@pytest.mark.parametrize(
+    ("identity", "sm_count", "words"),
+    [
+        (UNKNOWN, 132, "132 multiprocessors at work, it says that it has 92"),
+        (UNKNOWN | {"mig_sm_count": "16"}, 92, "92 multiprocessors at work, its slice has 16"),
+        (UNKNOWN, 92, ""),
+        (UNKNOWN | {"compute_capability": "99.0"}, 132, ""),  # nobody knows how many cores a processor of it has
+    ],
+)
+def test_a_device_of_no_known_part_is_held_against_its_own_word(
+    shipped: Catalogue, identity: dict[str, str], sm_count: int, words: str
+) -> None:
+    views = compare(identity, shipped, measured({"fp16": "100"}, sm_count=sm_count))
+    assert views.chip is None
+    assert views.verdict is (Verdict.INCONSISTENT if words else Verdict.NOT_COMPARED)
+    assert words in text(views)
+
+
+L20 = {"kind": "gpu", "pci_device_id": "10de:26ba", "pci_subsystem_id": "10de:ffff", "memory_bytes": str(46068 * 2**20)}
+A2_OR_A16 = {"kind": "gpu", "pci_device_id": "10de:25b6", "pci_subsystem_id": "10de:ffff"}
+VIRTUAL = {**SAYS_H20, "name": "NVIDIA H20-96C", "virtualization_mode": "vgpu"}
+
+
+@pytest.mark.parametrize(
+    ("identity", "rate", "words"),
+    [
+        (L20, "fp16=725", "it says L20 ("),
+        (A2_OR_A16, "fp16=725", "it says A16 (four GPUs; per GPU) or A2 ("),
+        (VIRTUAL, "bf16=690", "it says H20 96GB (148 tera"),
+        (VIRTUAL, "bf16=140", ""),
+        (A2_OR_A16, "fp16=19", ""),  # more than the A16 can, and no more than the A2 can
+        (A2_OR_A16, "fp3=725", ""),
+        # Resembling is not claiming: this only has as much memory and as many cores as an H200.
+        ({**H200, "pci_device_id": "10de:9999"}, "bf16=5000", ""),
+        # The catalogue lacks other products of this id, which may be faster.
+        ({"kind": "gpu", "pci_device_id": "1002:744c"}, "fp16=5000", ""),
+    ],
+)
+def test_what_no_part_with_its_id_can_do_contradicts(
+    shipped: Catalogue, identity: dict[str, str], rate: str, words: str
+) -> None:
+    name, _, number = rate.partition("=")
+    views = compare(identity, shipped, measured({name: number}))
+    assert views.chip is None
+    assert views.verdict is (Verdict.INCONSISTENT if words else Verdict.NOT_COMPARED), text(views)
+    assert words in text(views)
+
+
 def test_far_less_is_told_and_does_not_contradict(shipped: Catalogue) -> None:
     views = compare(H200, shipped, measured({"bf16": "300"}, sm_count=16, dram_gb_per_s=Decimal(100)))
     assert views.verdict is Verdict.CONSISTENT
     assert any("only 300 of 989.4" in remark and "30%" in remark for remark in views.remarks)
     assert any("only 16 of 132 multiprocessors" in remark for remark in views.remarks)
     assert set(views.low) <= set(views.remarks)
-    slice_of_it = compare({**H200, "mig_sm_count": "16"}, shipped, measured({"bf16": "100"}, sm_count=16))
-    assert not any("multiprocessors" in remark for remark in slice_of_it.low)
+    slice_of_it = compare({**H200, "mig_sm_count": "16"}, shipped, measured({"bf16": "50"}, sm_count=16))
+    assert slice_of_it.low == (slice_of_it.low[0],)
+    assert "only 50 of 119.9 tera-operations" in slice_of_it.low[0]
 
 
 def test_a_figure_that_its_own_part_does_not_have_contradicts_without_a_measurement(shipped: Catalogue) -> None:

@@ -190,6 +190,14 @@ def test_an_identity_that_the_silicon_contradicts_is_an_alarm(
     assert everything(view).count("it did 690") >= 4  # at the top and in the section, of both pages
 
 
+def test_measured_and_not_compared_has_a_word_of_its_own(
+    make_view: Make, h200: dict[str, str], schema: dict[str, Any]
+) -> None:
+    view = make_view(devices=[{**h200, "pci_device_id": "10de:ffff"}], seen=[("measured", UUID, MEASURED)])
+    assert plain(view, schema)["observed"][0]["devices"][0]["verdict"] == "not compared"
+    assert "not compared: it was measured, but no one part is identified" in everything(view)
+
+
 def test_far_less_than_its_part_stands_beside_the_verdict(make_view: Make, h200: dict[str, str]) -> None:
     view = make_view(devices=[h200], seen=[("measured", UUID, {**MEASURED, "rate_tera.bf16": "121"})])
     words = say.verdict_words(view.observed[0].devices[0])
@@ -222,6 +230,16 @@ def test_a_slice_is_held_against_its_share(make_view: Make, h200: dict[str, str]
         2 * 65536**2 * 131072 / a_slice_ops_per_s / 20, rel=1e-4
     )
     assert "slice 1g.18gb (12.12 % of it)" in everything(view)
+
+
+def test_a_slice_that_did_what_the_whole_does_contradicts(
+    make_view: Make, h200: dict[str, str], schema: dict[str, Any]
+) -> None:
+    part = {**h200, "mig_mode": "enabled", "mig_uuid": "MIG-1", "mig_sm_count": "16"}
+    view = make_view(devices=[part], seen=[("measured", "GPU-1", MEASURED)])
+    document = plain(view, schema)["observed"][0]
+    assert document["devices"][0]["verdict"] == "inconsistent"
+    assert "132 multiprocessors at work, the part has 16" in document["alarms"][1]
 
 
 def test_one_of_the_two_devices_that_a_circuit_shows_as_is_held_against_half(make_view: Make) -> None:
