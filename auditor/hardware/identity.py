@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import HardwareError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 GPU = "gpu"
 CPU = "cpu"
@@ -108,6 +109,22 @@ class Device:
         reasons = {name[len(_NOT_GIVEN) :]: text for name, text in mapping.items() if name.startswith(_NOT_GIVEN)}
         given = {name: text for name, text in mapping.items() if name != "kind" and not name.startswith(_NOT_GIVEN)}
         return cls(kind=mapping.get("kind", ""), given=given, not_given=reasons)
+
+
+def places(identities: Iterable[Mapping[str, str]]) -> list[int]:
+    """Of each device of one list, how many before it gave the same UUID (0 for those that gave none).
+
+    A library lists a device once, so a second one is another device, or none. Slices and partitions of a device are
+    listed beside each other under one UUID, and are one.
+    """
+    seen: Counter[tuple[str | None, str | None]] = Counter()
+    found = []
+    for identity in identities:
+        name = (identity.get("uuid"), identity.get("mig_uuid"))
+        partition = identity.get("compute_partition", "SPX") not in ("SPX", "N/A")
+        found.append(0 if name[0] is None or partition else seen[name])
+        seen[name] += 1
+    return found
 
 
 def cpu(no_gpu: str, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:

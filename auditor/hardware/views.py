@@ -275,6 +275,6 @@ def _low(identity: Mapping[str, str], chip: Chip | None, measured: Measurement) 
         rated = _rated(identity, chip, name) if chip else None
         if rated and rate < rated * _LOW:
             yield (
-                f"measured only {rate:.0f} of {rated.normalize():f} tera-operations per second {name} ({rate / rated:.0%}): "
-                "slowed, shared, or a lesser part"
+                f"measured only {rate:.0f} of {rated.normalize():f} tera-operations per second {name} "
+                f"({rate / rated:.0%}): slowed, shared, or a lesser part"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.hardware import quantities
 from auditor.hardware.catalogue import match
-from auditor.hardware.identity import GPU
+from auditor.hardware.identity import GPU, places
 from auditor.hardware.matching import TELLING, Match
 from auditor.hardware.spans import Span, hull
 from auditor.report.judgement import Judgement, answer_words, class_words, judge, not_judged, span_words
@@ -16,7 +16,7 @@ from auditor.report.words import listing, plain_decimal
 from auditor.rules.classification import NO_RULE, UNDETERMINED, Answer, holder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from auditor.hardware.catalogue import Catalogue
@@ -71,8 +71,8 @@ class HardwareGroup:
 class Machine:
     """A node, or all of them together: its accelerators, the sum of their TPP, and what the law calls it.
 
-    ``tpp``: without end where that of a device is not known; None where none is. ``holder`` is None where no rule
-    speaks of what holds circuits.
+    ``tpp``: without end where that of a device is not known; None where none is. ``repeated``: devices that gave the
+    UUID of another in the same list. ``holder`` is None where no rule speaks of what holds circuits.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Machine:
     circuits: Decimal
     tpp: Span | None
     unknown: int
+    repeated: int
     holder: Answer | None
 
 
@@ -140,18 +141,30 @@ def describe_all(
 
 def group(devices: Iterable[Hardware]) -> tuple[HardwareGroup, ...]:
     """Like devices together, in the order of their first rank."""
+    listed = list(devices)
+    own = {id(device): name for name, device in _named(listed)}
     alike: dict[tuple[object, ...], list[Hardware]] = {}
-    for device in devices:
+    for device in listed:
         key = (device.kind, device.name, device.chip, device.eccn, device.basis, device.judgement.tpp)
         alike.setdefault(key, []).append(device)
     return tuple(
         HardwareGroup(
             example=found[0],
             ranks=tuple(sorted({device.rank for device in found})),
-            number=len({device.identity["uuid"] for device in found if "uuid" in device.identity}),
+            number=len({own[id(device)] for device in found if "uuid" in device.identity}),
         )
         for found in alike.values()
     )
+
+
+def _named(devices: Sequence[Hardware]) -> Iterator[tuple[tuple[str, int], Hardware]]:
+    """Each device by what tells it from others: its UUID, and its place among those of its rank's list that gave it."""
+    by_rank: dict[int, list[Hardware]] = {}
+    for device in devices:
+        by_rank.setdefault(device.rank, []).append(device)
+    for rank, found in by_rank.items():
+        for number, (device, place) in enumerate(zip(found, places(one.identity for one in found), strict=True)):
+            yield (device.identity.get("uuid", f"{rank}, {number}"), place), device
 
 
 def machines(
@@ -171,7 +184,7 @@ def machines(
 
 def _machine(name: str, found: Sequence[Hardware], ruleset: RuleSet, as_of: date) -> Machine:
     """One machine; ranks that see the same device see it once."""
-    named = {device.identity.get("uuid", f"{device.rank}, {number}"): device for number, device in enumerate(found)}
+    named = dict(_named(found))
     judged = [device.judgement for device in named.values()]
     known = [one for one in judged if one.tpp is not None]
     return Machine(
@@ -180,6 +193,7 @@ def _machine(name: str, found: Sequence[Hardware], ruleset: RuleSet, as_of: date
         circuits=sum((1 / Decimal(one.devices_per_circuit) for one in judged), Decimal(0)),
         tpp=_total(known, complete=len(known) == len(judged)),
         unknown=len(judged) - len(known),
+        repeated=sum(place > 0 for _, place in named),
         holder=holder(ruleset, list({one.klass.possible: one.klass for one in judged}.values()), as_of=as_of),
     )
 
@@ -200,7 +214,14 @@ def machine_words(machine: Machine) -> str:
     total = f"TPP {span_words(machine.tpp, 0)} over {circuits}" if machine.tpp else f"{circuits}, TPP not known"
     missing = f" ({machine.unknown} of unknown TPP)" if machine.unknown and machine.tpp else ""
     klass = "" if machine.holder is None else f"; {_holder_words(machine.holder)}"
-    return f"{total}{missing}{klass}"
+    return f"{total}{missing}{klass}{_repeated_words(machine.repeated)}"
+
+
+def _repeated_words(number: int) -> str:
+    if not number:
+        return ""
+    said = "1 device gives" if number == 1 else f"{number:,} devices give"
+    return f"; {said} the UUID of another in the same list, where no device stands twice, and each is counted"
 
 
 def headline_words(groups: Sequence[HardwareGroup]) -> str:

@@ -199,6 +199,7 @@ def machine_plain(machine: Machine) -> dict[str, Any]:
         "circuits": plain_decimal(machine.circuits.normalize()),
         "tpp_range": _span(machine.tpp),
         "of_unknown_tpp": machine.unknown,
+        "of_repeated_uuid": machine.repeated,
         "class": None if machine.holder is None else _answer(machine.holder),
     }
 

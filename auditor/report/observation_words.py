@@ -24,6 +24,11 @@ _MOST_HAPPENINGS = 10
 def alarms(process: Process) -> tuple[str, ...]:
     """What contradicts the count or the identity, each with its figures."""
     said = [f"{device.name}: {text}" for device in process.devices for text in device.views.against]
+    said += [
+        f"{times:,} devices of its list give the UUID {uuid}, and a device is listed once: they are {times:,} devices, "
+        "or what they say is false"
+        for uuid, times in process.repeated.items()
+    ]
     said += list(_exceeded(process.bound))
     # Said once for all that share it.
     if process.shared and process.shared.exceeded and process.shared.segments[0] == process.segment:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import HardwareError
 from auditor.hardware.answers import whole
 from auditor.hardware.bound import Bound, ceiling, judge, share_of, together
-from auditor.hardware.identity import GPU
+from auditor.hardware.identity import GPU, places
 from auditor.hardware.measured import Measurement
 from auditor.hardware.tensor_activity import Reconciliation, reconcile
 from auditor.hardware.views import Views, compare
@@ -81,6 +81,12 @@ class Process:
     shared: Shared | None = None
 
     @property
+    def repeated(self) -> Mapping[str, int]:
+        """How many of its devices give the same UUID, where several do."""
+        again = places(device.identity for device in self.devices)
+        return {device.uuid: place + 1 for device, place in zip(self.devices, again, strict=True) if place}
+
+    @property
     def energy_mj(self) -> int | None:
         """What its devices took together, where all of them told."""
         told = [device.energy_mj for device in self.devices]
@@ -138,11 +144,11 @@ def _possible(measured: Measurement) -> bool:
 
 def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[str, Measurement]) -> Process:
     gpus = [device for device in segment.genesis.devices if device.get("kind") == GPU]
-    visible = {device.get("uuid") or f"device {place}": device for place, device in enumerate(gpus)}
+    visible = [(device.get("uuid") or f"device {number}", device) for number, device in enumerate(gpus)]
     used = _used(segment)
-    chosen = {uuid: device for uuid, device in visible.items() if uuid in used} or visible
+    chosen = [(uuid, device) for uuid, device in visible if uuid in used] or visible
     alone = len(chosen) == 1
-    devices = tuple(_device(uuid, device, segment, catalogue, measured, alone=alone) for uuid, device in chosen.items())
+    devices = tuple(_device(uuid, device, segment, catalogue, measured, alone=alone) for uuid, device in chosen)
     limits = [
         ceiling(one.views.chip, _measured(one.uuid, one.identity, measured), share=one.share, why=_why(one.views))
         for one in devices
@@ -150,7 +156,7 @@ def _process(segment: SegmentReading, catalogue: Catalogue, measured: Mapping[st
     return Process(
         rank=segment.genesis.rank,
         segment=segment.name,
-        in_use=bool(used & visible.keys()),
+        in_use=any(uuid in used for uuid, _ in visible),
         devices=devices,
         bound=judge(_course(segment), together(limits)),
         operations_total=segment.operations.total,

@@ -187,6 +187,24 @@ def test_a_device_that_two_ranks_see_is_one(h200: dict[str, str]) -> None:
     assert (machine.devices, machine.circuits, machine.tpp) == (1, 1, Span(Decimal(15832), Decimal(15832)))
 
 
+def test_one_uuid_hides_no_devices(h200: dict[str, str]) -> None:
+    eight = [device(h200, rank, uuid="GPU-1") for rank in (0, 1) for _ in range(8)]  # as two ranks of a node list them
+    (machine,) = together(eight, {0: "node", 1: "node"})
+    assert (machine.devices, machine.repeated, machine.tpp) == (8, 7, Span(Decimal(8 * 15832), Decimal(8 * 15832)))
+    assert "TPP 126656 over 8 circuits" in machine_words(machine)
+    assert "7 devices give the UUID of another in the same list" in machine_words(machine)
+    assert devices.group(eight)[0].number == 8
+
+
+@pytest.mark.parametrize(
+    "part",
+    [[{"mig_uuid": "MIG-1"}, {"mig_uuid": "MIG-2"}], [{"compute_partition": "CPX"}, {"compute_partition": "CPX"}]],
+)
+def test_slices_of_one_device_are_one(h200: dict[str, str], part: list[dict[str, str]]) -> None:
+    (machine,) = together([device(h200, uuid="GPU-1", **each) for each in part])
+    assert (machine.devices, machine.repeated) == (1, 0)
+
+
 def test_two_devices_of_one_circuit_are_one(h200: dict[str, str]) -> None:
     (machine,) = together([device(ONE_DIE, uuid=str(number)) for number in range(4)])
     assert (machine.devices, machine.circuits, machine.tpp) == (4, 2, Span(Decimal(12256), Decimal(12256)))

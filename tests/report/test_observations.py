@@ -242,6 +242,19 @@ def test_a_slice_that_did_what_the_whole_does_contradicts(
     assert "132 multiprocessors at work, the part has 16" in document["alarms"][1]
 
 
+def test_devices_that_share_a_uuid_are_told_and_held_as_several(
+    make_view: Make, h200: dict[str, str], huge: Any, schema: dict[str, Any]
+) -> None:
+    view = make_view(devices=[h200] * 2, intervals=[(1, huge, 1)] * 40, interval_us=700_000)
+    document = plain(view, schema)
+    assert len(document["observed"][0]["devices"]) == 2
+    assert document["observed"][0]["bound"]["exceeded"] == []  # 40 s of work for two devices in 28 s
+    (alarm,) = document["observed"][0]["alarms"]
+    assert f"2 devices of its list give the UUID {UUID}" in alarm
+    assert document["machines"][0]["of_repeated_uuid"] == 1
+    assert alarm in everything(view)
+
+
 def test_one_of_the_two_devices_that_a_circuit_shows_as_is_held_against_half(make_view: Make) -> None:
     die = {"kind": "gpu", "uuid": "GPU-1", "pci_device_id": "1002:7408", "memory_bytes": str(64 * 2**30)}
     (device,) = make_view(devices=[die]).observed[0].devices
