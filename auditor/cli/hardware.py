@@ -15,11 +15,10 @@ from typing import Any
 from auditor import rules
 from auditor.cli.reading import day
 from auditor.errors import ExitCode, UsageError
-from auditor.hardware import chips, lookup, quantities, smi
+from auditor.hardware import chips, lookup, quantities, smi, smi_document
 from auditor.hardware.catalogue import load
 from auditor.hardware.doors import observe
 from auditor.hardware.fields import PCI
-from auditor.hardware.identity import Device
 from auditor.report import json_text, plain, terminal
 from auditor.report.catalogued import entry_plain, field_rows
 from auditor.report.devices import describe_all, group, machine_words, machines
@@ -163,17 +162,19 @@ def _classify(books: _Books, options: argparse.Namespace) -> _Answer:
 
 def _identities(options: argparse.Namespace) -> Sequence[Mapping[str, str]]:
     if options.nvidia_smi is not None:
-        return [device.to_mapping() for device in _smi(options.nvidia_smi)]
+        log = _smi(options.nvidia_smi)
+        sys.stderr.writelines(f"auditor: {remark}\n" for remark in log.remarks)
+        return [device.to_mapping() for device in log.devices]
     if options.device is not None:
         return [_identity(options.device)]
     return observe()
 
 
-def _smi(name: str) -> Sequence[Device]:
+def _smi(name: str) -> smi.Log:
     """What a file of the tool says, or standard input where that is ``-``."""
     if name != "-":
         return smi.read(Path(name))
-    return smi.parse(sys.stdin.buffer.read(smi.LARGEST_BYTES + 1), "standard input")
+    return smi.parse(sys.stdin.buffer.read(smi_document.LARGEST_BYTES + 1), "standard input")
 
 
 def _identity(text: str) -> dict[str, str]:
