@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _MHZ_PER_GHZ = 1000
 _MOST_DIGITS = 7
+# Drivers' highest clocks of all parts in the catalogue lie between 1,380 and 3,105 MHz; what lies far outside is no
+# highest clock of a part that multiplies matrices, whatever it is.
+_LEAST_MHZ = 800
+_MOST_MHZ = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +37,13 @@ class Derived:
 
 
 def of_identity(identity: Mapping[str, str], catalogue: Catalogue) -> Derived | None:
-    """The derived TPP of a device by what it says of itself; None where that is not enough."""
+    """The derived TPP of a device by what it says of itself; None where that is not enough, or absurd."""
     capability = identity.get("compute_capability", "")
     per_sm = catalogue.cores_per_sm.get(capability)
     cores, clock_mhz = _whole(identity.get("num_cores")), _whole(identity.get("max_sm_clock_mhz"))
     if per_sm is None or cores is None or clock_mhz is None or cores % per_sm:
+        return None
+    if not _LEAST_MHZ <= clock_mhz <= _MOST_MHZ:
         return None
     return _derive(catalogue, capability, cores // per_sm, clock_mhz)
 

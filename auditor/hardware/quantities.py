@@ -58,7 +58,10 @@ class Quantities:
 
 
 def of(match: Match, identity: Mapping[str, str], catalogue: Catalogue) -> tuple[Quantities, ...]:
-    """The figures of the part, or of each part that it may be; else what can be derived; else nothing."""
+    """The figures of the part, or of each part that it may be; else what can be derived; else nothing.
+
+    Beside what is derived stand the parts that the device resembles: only what holds for all of them is decided.
+    """
     if match.chip is not None:
         return (of_chip(match.chip),)
     if match.exhaustive and match.candidates:
@@ -66,15 +69,14 @@ def of(match: Match, identity: Mapping[str, str], catalogue: Catalogue) -> tuple
     derived = derivation.of_identity(identity, catalogue) if _whole_circuit(identity) else None
     if derived is None:
         return ()
-    return (
-        Quantities(
-            of=DERIVED,
-            tpp=derived.tpp,
-            working=derived.working,
-            confidence={"tpp": Confidence.COMPUTED},
-            sources=derived.sources,
-        ),
+    own = Quantities(
+        of=DERIVED,
+        tpp=derived.tpp,
+        working=derived.working,
+        confidence={"tpp": Confidence.COMPUTED},
+        sources=derived.sources,
     )
+    return (own, *(of_chip(chip) for chip in match.candidates))
 
 
 def of_chip(chip: Chip) -> Quantities:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from auditor import rules
 from auditor.hardware import derivation, quantities
 from auditor.hardware.catalogue import match
 from auditor.hardware.chips import Confidence
 from auditor.hardware.spans import Span, hull
+from auditor.report.judgement import judge
 
 if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
@@ -39,6 +42,9 @@ def test_a_range_around_processors_times_clock(shipped: Catalogue) -> None:
         {**CLOCKED, "num_cores": "0"},
         {**CLOCKED, "num_cores": "many"},
         {**CLOCKED, "max_sm_clock_mhz": "9" * 12},
+        {**CLOCKED, "max_sm_clock_mhz": "1"},
+        {**CLOCKED, "max_sm_clock_mhz": "799"},
+        {**CLOCKED, "max_sm_clock_mhz": "5001"},
         {},
     ],
 )
@@ -62,10 +68,35 @@ def test_what_a_device_may_be_in_figures(shipped: Catalogue) -> None:
     assert h200.confidence["tpp"] is Confidence.SECONDARY
     shared = figures(shipped, {"kind": "gpu", "pci_device_id": "10de:25b6"})
     assert [one.of for one in shared] == ["a16", "a2"]
-    (derived,) = figures(shipped, CLOCKED)
+    derived, *resembled = figures(shipped, CLOCKED)
+    assert "h100-sxm5-80gb" in {one.of for one in resembled}
     assert (derived.of, derived.confidence) == ("derived", {"tpp": Confidence.COMPUTED})
     assert (derived.performance_density, derived.data_centre) == (None, None)
     assert figures(shipped, {"kind": "gpu", "pci_device_id": "10de:2328"}) == ()
+
+
+def outcome(shipped: Catalogue, identity: dict[str, str]) -> str:
+    asked = figures(shipped, identity)
+    return judge(asked, ruleset=rules.load(), as_of=date(2026, 11, 23)).klass.outcome
+
+
+def test_what_is_derived_decides_nothing_against_the_parts_that_a_device_resembles(shipped: Catalogue) -> None:
+    """One processor of compute capability 7.5 computes little; an H100's memory and bus say something else."""
+    small = {"kind": "gpu", "pci_device_id": "10de:ffff", "compute_capability": "7.5", "num_cores": "64"}
+    small["max_sm_clock_mhz"] = "1410"
+    assert outcome(shipped, small) == "none"
+    h100 = {"memory_bytes": str(80 * 2**30), "memory_bus_bits": "5120"}
+    hopper = {**small, "compute_capability": "9.0", "num_cores": "128"}
+    assert outcome(shipped, hopper) == "none"
+    resembling = {**small, **h100, "compute_capability": "9.0", "num_cores": "16896", "max_sm_clock_mhz": "800"}
+    assert len(figures(shipped, resembling)) > 1
+    slow = replace(shipped, bounds=replace(shipped.bounds, lowest=Decimal("0.01"), highest=Decimal("0.02")))
+    (own, *_) = figures(slow, resembling)
+    assert own.tpp is not None
+    assert own.tpp.high is not None
+    assert own.tpp.high < 1600
+    assert outcome(slow, resembling) == "undetermined"
+    assert outcome(shipped, {**resembling, "max_sm_clock_mhz": "1"}) == "undetermined"
 
 
 def test_a_part_of_a_device_is_not_derived_from(shipped: Catalogue) -> None:
