@@ -76,7 +76,8 @@ def _missing(file: str, root: Element, described: int) -> list[str]:
     if not re.fullmatch("[0-9]{1,6}", text) or int(text) == described:
         return []
     lacking = int(text) - described
-    sequel = f"{lacking} are missing" if lacking > 0 else f"{-lacking} more than that"
+    verb = "is" if lacking == 1 else "are"
+    sequel = f"{lacking} {verb} missing" if lacking > 0 else f"{-lacking} more than that"
     return [f"{file}: it says that {int(text)} devices are attached and describes {described}: {sequel}."]
 
 
