@@ -27,6 +27,20 @@ def _same_weights():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _plain_code():
+    """Code without vectors compiles in half the time; what is counted stands before any code is made."""
+    with torch._inductor.config.patch({"cpp.simdlen": 0}):
+        yield
+
+
+@pytest.fixture
+def vectors(_plain_code):
+    """For what has no code without them."""
+    with torch._inductor.config.patch({"cpp.simdlen": None}):
+        yield
+
+
 class Layers(nn.Module):
     """Products, a norm, an activation."""
 
@@ -271,6 +285,7 @@ def test_compiled_autograd_counts_as_the_engine_does():
     assert compiled.operations.by_phase["optimizer"] == 0
 
 
+@pytest.mark.usefixtures("vectors")
 def test_flex_attention_skips_what_its_block_mask_leaves_out():
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 

@@ -23,9 +23,11 @@ pytestmark = [
 PROGRAM = """
 import contextlib, json, sys
 import torch
+import torch._inductor.config
 from torch import nn
 from torch._dynamo.utils import counters
 import auditor
+torch._inductor.config.cpp.simdlen = 0  # code without vectors compiles in half the time
 
 torch.manual_seed(0)
 model = torch.compile(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4)))
@@ -64,13 +66,12 @@ def test_a_fresh_process_counts_what_it_finds_in_the_caches(tmp_path, bundled):
 
 def test_what_was_cached_without_the_auditor_is_traced_again_but_not_compiled_again(tmp_path):
     bare = run(tmp_path, False)
-    audited, again, bare_again = (run(tmp_path, audited) for audited in (True, True, False))
+    audited, again = run(tmp_path, True), run(tmp_path, True)
     assert bare["code made"] == 2
     assert (audited["traced anew"], audited["code made"]) == (1, 0)
     assert (again["traced anew"], again["traces found"]) == (0, 1)
     assert again["phases"] == audited["phases"]
     assert again["unpriced"] == audited["unpriced"] == {}
-    assert bare_again["traces found"] == 1  # and is of use to those who do not count
 
 
 @pytest.fixture
