@@ -30,9 +30,6 @@ class Measurement(NamedTuple):
     units: tuple[Signature, ...]
 
 
-# From the arguments of a call, by name, to what is measured of it.
-
-
 class _Given:
     """The arguments of a call; the same thing has other names in other operators."""
 

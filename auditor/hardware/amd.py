@@ -6,54 +6,26 @@ index of packages; it is imported when it is needed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from auditor.hardware.answers import answers, attempt, find, said, text
+from auditor.hardware.answers import answers, attempt, text
 from auditor.hardware.identity import AMDSMI, GPU, Device
+from auditor.hardware.library import Library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _NOT_KNOWN = "N/A"  # as the library says it
 _WISHES = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
+LIBRARY = Library(device="AMD device", module="amdsmi", package="amdsmi", begin="amdsmi_init", end="amdsmi_shut_down")
+
+
 def devices(environ: Mapping[str, str] = os.environ) -> tuple[list[Device], str]:
     """The AMD devices that this process may use, in the library's order; without any, also the reason."""
-    with opened() as (library, reason):
-        if library is None:
-            return [], reason
-        try:
-            return _visible(library, environ)
-        except Exception as error:  # noqa: BLE001 - see the module's first lines
-            return [], f"no AMD device: {said(error)}"
-
-
-@contextlib.contextmanager
-def opened() -> Iterator[tuple[Any, str]]:
-    """The library, ready to be asked, and closed afterwards; or None and why it does not open."""
-    library, reason = open_library()
-    try:
-        yield library, reason
-    finally:
-        if library is not None:
-            close(library)
-
-
-def open_library() -> tuple[Any, str]:
-    """The library, ready to be asked until `close`; or None and why it does not open."""
-    library, reason = find("amdsmi")
-    if library is None:
-        return None, f"no AMD device: amdsmi {reason}"
-    _, reason = attempt(lambda: library.amdsmi_init())  # noqa: PLW0108 - the library may lack it
-    return (None, f"no AMD device: {reason}") if reason else (library, "")
-
-
-def close(library: Any) -> None:
-    """The library is asked no more."""
-    attempt(lambda: library.amdsmi_shut_down())  # noqa: PLW0108 - the library may lack it
+    return LIBRARY.devices(lambda library: _visible(library, environ))
 
 
 def _visible(library: Any, environ: Mapping[str, str]) -> tuple[list[Device], str]:

@@ -17,7 +17,7 @@ class AmdStation:
 
     def look(self, wanted: Mapping[str, Wanted]) -> Look:
         """What amdsmi says now of those devices."""
-        with amd.opened() as (library, closed):
+        with amd.LIBRARY.opened() as (library, closed):
             if library is None:
                 return Look(closed=closed)
             try:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from auditor.hardware.answers import whole
 from auditor.operations import MATRIX_FAMILIES, Amount, Bucket, Family, Operations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from auditor.hardware.chips import Chip
     from auditor.hardware.measured import Measurement
 
+Answer = TypeVar("Answer")
 # Measured dense products exceed the rated peak by 2 to 12 % (gpu-flops-bench @5a32ae9: H200 NVL, RTX 5090 D v2),
 # because boards boost past the clock that the peak is rated at; 3 % more for the timing of such measurements.
 BOOST_TOLERANCE = Decimal("1.15")
@@ -145,6 +146,18 @@ def needed_by_unit_s(operations: Operations, most: Ceiling) -> dict[str, Decimal
     return units
 
 
+def once_for_each(work_out: Callable[[Operations], Answer]) -> Callable[[Operations], Answer]:
+    """The same, worked out once for each object: of a long run, intervals alike share their operations."""
+    known: dict[int, tuple[Operations, Answer]] = {}  # with the object, whose id is its own while it is held
+
+    def answer(operations: Operations) -> Answer:
+        if id(operations) not in known:
+            known[id(operations)] = (operations, work_out(operations))
+        return known[id(operations)][1]
+
+    return answer
+
+
 def _unit(bucket: Bucket) -> str:
     if bucket.family not in MATRIX_FAMILIES:
         return "vector"
@@ -207,14 +220,10 @@ def judge(course: Iterable[tuple[int, int, int, Operations]], most: Ceiling) -> 
     found: list[Stretch] = []
     exceeded: list[Stretch] = []
     behind = most_behind = before = Decimal(0)
-    known: dict[int, tuple[Operations, Decimal]] = {}  # stretches alike share their operations
+    needed_of = once_for_each(lambda operations: needed_s(operations, most))
     for first, steps, until_us, operations in course:
         until = Decimal(until_us) / 10**6
-        _, needed = known.setdefault(id(operations), (operations, Decimal(-1)))
-        if needed < 0:
-            needed = needed_s(operations, most)
-            known[id(operations)] = (operations, needed)
-        stretch = Stretch(first, steps, until - before, needed)
+        stretch = Stretch(first, steps, until - before, needed_of(operations))
         before = until
         behind = max(behind + stretch.needed_s - stretch.took_s, Decimal(0))
         most_behind = max(most_behind, behind)

@@ -60,13 +60,13 @@ class NvidiaStation:
         if self._events is not None:
             attempt(library.nvmlEventSetFree, self._events)
             self._events = None
-        nvml.close(library)
+        nvml.LIBRARY.close(library)
 
     def _look(self, wanted: Mapping[str, Wanted]) -> Look:
         measured = {uuid: self._measured(uuid) for uuid in wanted}
         errors = self._errors()
         self.close()
-        self._library, reason = nvml.open_library()
+        self._library, reason = nvml.LIBRARY.open()
         if self._library is None:
             return Look(closed=reason, errors=errors)
         present = self._list()

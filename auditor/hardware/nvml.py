@@ -7,18 +7,18 @@ when it is needed.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from typing import TYPE_CHECKING, Any
 
 from auditor.hardware import attestation
-from auditor.hardware.answers import answers, attempt, find, said, text
+from auditor.hardware.answers import answers, text
 from auditor.hardware.identity import GPU, NVML, Device
+from auditor.hardware.library import Library
 from auditor.hardware.nvidia_visible import Lost, Selected, slices_of, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _VIRTUALIZATION = {0: "none", 1: "passthrough", 2: "vgpu", 3: "host vgpu", 4: "host vsga"}
 _ARCHITECTURES = {
@@ -57,45 +57,21 @@ _CLOCK_SM = 1
 _CLOCK_MEMORY = 2
 
 
+LIBRARY = Library(device="NVML device", module="pynvml", package="nvidia-ml-py", begin="nvmlInit", end="nvmlShutdown")
+
+
 def devices(environ: Mapping[str, str] = os.environ) -> tuple[list[Device], str]:
     """The NVIDIA devices that this process may use, in CUDA's order; without any, also the reason.
 
     ``CUDA_VISIBLE_DEVICES`` is honoured: numbers, UUIDs and beginnings of UUIDs, MIG slices (which stand for
     their parent), and the first entry that names nothing ends the list.
     """
-    with opened() as (library, closed):
-        if library is None:
-            return [], closed
-        try:
-            selected, reason = visible(library, environ)
-            return [_identity(library, one) for one in selected], reason
-        except Exception as error:  # noqa: BLE001 - see the module's first lines
-            return [], f"no NVML device: {said(error)}"
 
+    def ask(library: Any) -> tuple[list[Device], str]:
+        selected, reason = visible(library, environ)
+        return [_identity(library, one) for one in selected], reason
 
-@contextlib.contextmanager
-def opened() -> Iterator[tuple[Any, str]]:
-    """The library, ready to be asked, and closed afterwards; or None and why it does not open."""
-    library, reason = open_library()
-    try:
-        yield library, reason
-    finally:
-        if library is not None:
-            close(library)
-
-
-def open_library() -> tuple[Any, str]:
-    """The library, ready to be asked until `close`; or None and why it does not open."""
-    library, reason = find("pynvml")
-    if library is None:
-        return None, f"no NVML device: nvidia-ml-py {reason}"
-    _, reason = attempt(lambda: library.nvmlInit())  # noqa: PLW0108 - the library may lack it
-    return (None, f"no NVML device: {reason}") if reason else (library, "")
-
-
-def close(library: Any) -> None:
-    """The library is asked no more."""
-    attempt(lambda: library.nvmlShutdown())  # noqa: PLW0108 - the library may lack it
+    return LIBRARY.devices(ask)
 
 
 def _identity(library: Any, selected: Selected) -> Device:

@@ -7,11 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from auditor.hardware.bound import needed_by_unit_s
+from auditor.hardware.bound import needed_by_unit_s, once_for_each
 from auditor.hardware.sharing import Shared, Work, hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from auditor.hardware.bound import Ceiling
     from auditor.ledger.inspection import SegmentReading
@@ -36,17 +36,15 @@ def hold_together(users: Iterable[tuple[SegmentReading, str, Ceiling]]) -> dict[
 
 
 def _work(points: Sequence[Point], most: Ceiling) -> Iterator[Work]:
-    """Each interval on the clock of the host; intervals alike share their operations, and what these need."""
-    known: dict[int, Mapping[str, Decimal]] = {}
+    """Each interval on the clock of the host."""
+    needed_of = once_for_each(lambda operations: needed_by_unit_s(operations, most))
     until = _attached_s(points)
     if until is None:
         return
     began = until
     for point in points:
         since, until = until, began + Decimal(point.elapsed_us) / 10**6
-        if id(point.operations) not in known:
-            known[id(point.operations)] = needed_by_unit_s(point.operations, most)
-        yield Work(since, until, known[id(point.operations)])
+        yield Work(since, until, needed_of(point.operations))
 
 
 def _attached_s(points: Iterable[Point]) -> Decimal | None:
