@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_RANK_PID = "AUDITOR_RANK_PID"
+RANK_PID = "AUDITOR_RANK_PID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ def find_place(*, forked: bool = False, environment: Mapping[str, str] = os.envi
     """
     group = _process_group()
     rank, expected = group or (_number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1))
-    owner = environment.get(_RANK_PID)
+    owner = environment.get(RANK_PID)
     below_a_rank = owner is not None and owner != str(os.getpid())
     started_here = environment.get("AUDITOR_LAUNCHER_PID") in (None, str(os.getppid()))
     is_rank = not forked and (group is not None or (not below_a_rank and ("RANK" in environment or started_here)))
@@ -36,7 +36,13 @@ def find_place(*, forked: bool = False, environment: Mapping[str, str] = os.envi
 
 def claim_rank() -> None:
     """Processes that this one starts will know that they are below a rank."""
-    os.environ[_RANK_PID] = str(os.getpid())
+    os.environ[RANK_PID] = str(os.getpid())
+
+
+def release_rank() -> None:
+    """Processes that this one starts from now on are below no rank, as far as this one is concerned."""
+    if os.environ.get(RANK_PID) == str(os.getpid()):
+        del os.environ[RANK_PID]
 
 
 def _process_group() -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ from auditor.counting.counter import Cut, open_counter
 from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
-from auditor.distributed import claim_rank, find_place
+from auditor.distributed import claim_rank, find_place, release_rank
 from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
 from auditor.hardware.coverage import EVENT
@@ -127,6 +127,7 @@ class Session:
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
             _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
+        release_rank()
         self._raise_if_strict()
 
     def _stop_watching(self, until_s: float) -> None:

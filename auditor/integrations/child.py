@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.config import Settings
+from auditor.distributed import RANK_PID
 
 _HOOK = Path(__file__).resolve().parent / "hook"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -50,10 +51,10 @@ def command_of(words: Sequence[str]) -> list[str]:
 def environment_for(
     settings: Settings, directory: Path, run_id: str, command: Sequence[str], base: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment in which Python processes attach themselves."""
+    """The environment in which Python processes attach themselves; no rank that we run in is above them."""
     path = os.pathsep.join(filter(None, (str(_HOOK), base.get("PYTHONPATH"))))
     return (
-        dict(base)
+        {name: value for name, value in base.items() if name != RANK_PID}
         | settings.environment()
         | {
             "AUDITOR_RUN_DIR": str(directory),

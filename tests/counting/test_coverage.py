@@ -242,6 +242,12 @@ def audited(request, tmp_path):
     return audit
 
 
+def test_a_session_that_has_ended_leaves_the_environment_as_it_was(audited, steps):
+    before = dict(os.environ)
+    audited(lambda _: steps(1))
+    assert dict(os.environ) == before
+
+
 def test_the_ledger_holds_how_much_counted_operators_account_for(audited, steps):
     reading = audited(lambda _: steps(5))
     found = [seen.values for seen in reading.hardware if seen.event == "coverage"]

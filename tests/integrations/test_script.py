@@ -133,6 +133,24 @@ if __name__ == "__main__":
     assert reading.verdict == "UNANCHORED"
 
 
+def test_what_an_audited_process_runs_under_audit_is_a_run_of_its_own(write_script, audited, read, tmp_path):
+    """A notebook that is counted starts a run of its own; what that run starts is a rank of it, not a process below."""
+    write_script(TRAIN + "train(2)\n", "inner.py")
+    outer = write_script(
+        TRAIN
+        + """
+import subprocess
+train(1)
+subprocess.run([sys.executable, "-m", "auditor", "run", "--out", "inner", "--", sys.executable, "inner.py"], check=True)
+"""
+    )
+    done, directory = audited(sys.executable, outer)
+    assert done.returncode == 0, done.stderr.decode()
+    for path, steps in ((directory, 1), (tmp_path / "inner", 2)):
+        reading = read(path)
+        assert (reading.steps, reading.verdict) == (steps, "UNANCHORED"), reading.reasons
+
+
 def test_data_loader_workers_do_not_disturb(write_script, audited, read):
     script = write_script(
         TRAIN
