@@ -3,6 +3,7 @@
 # make bench       step time bare, audited and under other counters, side by side; attaching, memory, intervals; about
 #                  10 minutes; BENCH_ARGS="--out DIR" also writes Markdown and JSON
 # make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
+# make bench-ledger  writing, verifying and recounting a ledger, and its size; LEDGER_ARGS="--intervals N --out FILE"
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
@@ -22,6 +23,7 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 BENCH_GPU_ARGS := --subjects many-small-layers transformer transformer-compiled transformer-captured \
 	--sittings 1 --starts 1 --memory-steps 0 --intervals 30
+LEDGER_ARGS ?=
 SURVEY_ARGS ?=
 PEERS := build/bench-peers
 DEMO_ARGS ?=
@@ -41,7 +43,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers bench-ledger lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -61,6 +63,9 @@ bench: $(INSTALLED)
 
 bench-peers: $(PEERS)/.installed
 	PYTHONPATH="$(CURDIR)/$(PEERS)$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) benchmarks/overhead.py $(BENCH_ARGS)
+
+bench-ledger: $(INSTALLED)
+	$(PY) benchmarks/ledger.py $(LEDGER_ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

@@ -1,34 +1,38 @@
 """What is written down: the records of a ledger's segment, their schema and their canonical bytes.
 
-A segment is one file of JSON lines, written by one process for itself. Each line is::
+A segment is one file of text lines, written by one process for itself. Each line is canonical JSON (ASCII, no spaces,
+keys in order)::
 
-    {"record":<canonical bytes of a Record>,"hash":"<64 hex>","signature":"<128 hex>"}
+    [<microseconds since 1970, UTC>,"<kind>",<body>]
 
-``hash`` is SHA-256 over a domain prefix and the canonical bytes as they stand in the file; ``signature``
-(Ed25519 over a domain prefix and the hash) stands on the kinds in `SIGNED_KINDS`. A record's ``prev`` is the
-*head* after the line before: SHA-256 over a domain prefix, that line's hash and its signature if it has one.
-So one signature vouches for every byte before it, earlier signatures included. How lines are framed and
-checked is `ledger`'s.
+The body is an object, and for the kinds in `_POSITIONAL`, of which there are many, a list of the fields in their
+order. What vouches for lines is `Checkpoint`, which is a line too; how the two go together is `ledger`'s.
 
-Amounts of operations are decimal strings. Unknown fields are refused: a newer schema has a newer name, and a
-segment is read by the rules of its own.
+Amounts of operations are decimal strings. Unknown fields are refused: a newer schema has a newer name.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
 import json
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from auditor.errors import LedgerInvalid, SchemaFromFuture
 
-LEDGER_SCHEMA = "auditor.ledger/2"
-# The schemas that are read, each with the kinds of records that came after it.
-SCHEMAS: Mapping[str, frozenset[str]] = {"auditor.ledger/1": frozenset({"hardware"}), LEDGER_SCHEMA: frozenset()}
+_SCHEMA_NUMBER = 3
+LEDGER_SCHEMA = f"auditor.ledger/{_SCHEMA_NUMBER}"
+_SCHEMA = re.compile(r"auditor\.ledger/([0-9]{1,4})")
+MOST_TALLIES = 8  # that an interval refers to
+MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
+# What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
+# hold amounts only; it bounds the file and the reader's memory.
+TALLIES_LIMIT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,23 +70,35 @@ class Signatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TallyRecord:
-    """A tally, written once; intervals refer to it by digest."""
+    """A tally, written once, and what it comes to by the writer's formulas; intervals refer to it by number."""
 
     kind: ClassVar[str] = "tally"
-    digest: str
+    number: int  # tallies are numbered from 0 in the order in which they are written
     entries: tuple[tuple[int, str, str, int], ...]  # (signature number, phase, purpose, calls)
+    operations: tuple[tuple[str, ...], ...]  # rows of Operations
+    unpriced: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """What was counted since the interval before: steps, tallies and how often, and what that comes to."""
+    """What was counted since the interval before: steps, and tallies with how often each came."""
 
     kind: ClassVar[str] = "interval"
     first_step: int  # the steps that ended in this interval are first_step .. first_step + steps - 1, counted from 1
     steps: int
     elapsed_us: int  # since the process was attached, on the monotonic clock, at the end of the interval
-    tallies: tuple[tuple[str, int], ...]  # (digest, times)
-    operations: tuple[tuple[str, ...], ...]  # rows of Operations
+    tallies: tuple[tuple[int, int], ...]  # (number, times), at most MOST_TALLIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """An interval after `TALLIES_LIMIT_BYTES`: what it comes to, exactly, without the tallies to count it again."""
+
+    kind: ClassVar[str] = "folded"
+    first_step: int
+    steps: int
+    elapsed_us: int
+    operations: tuple[tuple[str, ...], ...]
     unpriced: Mapping[str, int]
 
 
@@ -130,6 +146,15 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareAgain:
+    """A `Hardware` record of the event, the device and the names of an earlier one, with values of its own."""
+
+    kind: ClassVar[str] = "again"
+    earlier: int  # the `Hardware` records of a segment are counted from 0, up to `MOST_FORMS`
+    values: tuple[str, ...]  # in the order of their names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How the command ended, seen from the launcher."""
 
@@ -163,91 +188,175 @@ class Seal:
     reason: str  # "finished", "stopped", "forked", ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A signature over the root of the Merkle tree of all lines before it."""
+
+    kind: ClassVar[str] = "checkpoint"
+    signature: str  # Ed25519 over the note's text, 64 bytes in base64
+
+
 Body = (
     Genesis
     | Signatures
     | TallyRecord
     | Interval
+    | Folded
     | PurposeChange
     | Gap
     | SecondOpinion
     | Hardware
+    | HardwareAgain
     | Exit
     | Recovered
     | Seal
+    | Checkpoint
 )
 _KINDS: dict[str, type[Any]] = {body.kind: body for body in typing.get_args(Body)}
-SIGNED_KINDS = frozenset({"genesis", "interval", "gap", "exit", "second_opinion", "hardware", "recovered", "seal"})
+_POSITIONAL = frozenset({Interval, HardwareAgain, Checkpoint})
+
+_INT = rb"(?:0|[1-9][0-9]{0,17})"
+_ABOVE_0 = rb"[1-9][0-9]{0,17}"
+_TALLY = rb"\[%b,%b\]" % (_INT, _ABOVE_0)
+_TIME_US = rb"(?:0|[1-9][0-9]{0,15})"
+_PLAIN = rb'"[ !#-\[\]-~]*"'  # a text without what JSON escapes
+# The kinds of which there are many, read without JSON: this accepts their canonical form and no other. The first group
+# is the time; `lastindex` tells them apart.
+FREQUENT = re.compile(
+    rb"\[(%b),(?:" % _TIME_US
+    + rb'"interval",\[(%b),(%b),(%b),\[((?:%b(?:,%b){0,%d})?)\]\]'
+    % (_ABOVE_0, _INT, _INT, _TALLY, _TALLY, MOST_TALLIES - 1)
+    # Base64 writes the last character of 64 bytes in four ways.
+    + rb'|"checkpoint",\["([A-Za-z0-9+/]{85}[AQgw]==)"\]'
+    # One whose values JSON escapes is read with it.
+    + rb'|"again",\[(%b),\[((?:%b(?:,%b)*)?)\]\])\]' % (_INT, _PLAIN, _PLAIN)
+)
+INTERVAL_GROUP = 5  # after first step, steps and elapsed time: the tallies
+CHECKPOINT_GROUP = 6  # the signature
+AGAIN_GROUP = 8  # after the number of the earlier record: the values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record: its place in the chain, when it was written (UTC, for information) and what it says."""
+    """One record: when it was written, for information, and what it says. Its place is the number of its line."""
 
-    seq: int
-    prev: str  # head after the line before; 64 zeros at the first
-    time: str  # "2026-11-22T21:40:00.123456Z"
+    time_us: int  # since 1970, UTC
     body: Body
 
     def canonical(self) -> bytes:
-        """The bytes that are written and hashed."""
-        body = {name: getattr(self.body, name) for name in _fields(type(self.body))}
-        return _encode({"body": body, "kind": self.body.kind, "prev": self.prev, "seq": self.seq, "time": self.time})
+        """The bytes of its line, without the newline."""
+        names = _fields(type(self.body))
+        values = {name: getattr(self.body, name) for name in names}
+        return _encode(self.time_us, self.body.kind, list(values.values()) if _is_positional(self.body) else values)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=dict)
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _LARGEST_INT = 2**63
+_LATEST_US = 10**16
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-def _encode(plain: Mapping[str, object]) -> bytes:
-    return _ENCODER.encode(plain).encode()
+def time_text(time_us: int) -> str:
+    """The time of day in UTC: ``"2026-11-22T21:40:00.123456Z"``."""
+    return (_EPOCH + datetime.timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@functools.lru_cache(maxsize=4096)  # the same few come again and again
+def read_tallies(text: bytes) -> tuple[tuple[int, int], ...]:
+    """The tallies of an interval, from the group of `FREQUENT` that holds them."""
+    numbers = list(map(int, text.translate(None, b"[]").split(b","))) if text else []
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _encode(time_us: int, kind: str, plain: object) -> bytes:
+    return _ENCODER.encode([time_us, kind, plain]).encode()
+
+
+def _is_positional(body: Body) -> bool:
+    return type(body) in _POSITIONAL
 
 
 def read_record(data: bytes) -> Record:
-    """The record that these bytes write.
+    """The record that these bytes write: a line without its newline.
 
     Raises: LedgerInvalid: not a record of this schema. SchemaFromFuture: a genesis of a newer schema.
     """
+    match = FREQUENT.fullmatch(data)
+    if match is None:
+        return _read_json(data)
+    return Record(time_us=int(match[1]), body=_read_frequent(match))
+
+
+def _read_frequent(match: re.Match[bytes]) -> Body:
+    if match.lastindex == CHECKPOINT_GROUP:
+        return Checkpoint(signature=match[CHECKPOINT_GROUP].decode())
+    if match.lastindex == AGAIN_GROUP:
+        return HardwareAgain(earlier=int(match[AGAIN_GROUP - 1]), values=read_values(match[AGAIN_GROUP]))
+    first_step, steps, elapsed_us = map(int, match.group(2, 3, 4))
+    tallies = read_tallies(match[INTERVAL_GROUP])
+    return Interval(first_step=first_step, steps=steps, elapsed_us=elapsed_us, tallies=tallies)
+
+
+def read_values(text: bytes) -> tuple[str, ...]:
+    """The values of a repeated hardware record, from the group of `FREQUENT` that holds them."""
+    return tuple(text[1:-1].decode().split('","')) if text else ()
+
+
+def checkpoint_after(line: bytes, signature: str) -> bytes:
+    """The line of the checkpoint that follows this one and bears its time, so that it says nothing unsigned itself."""
+    return b'%b,"checkpoint",["%b"]]' % (line.partition(b",")[0], signature.encode())
+
+
+def read_checkpoint(line: bytes) -> str | None:
+    """The signature in a checkpoint's line; None for any other."""
+    match = FREQUENT.fullmatch(line)
+    return match[CHECKPOINT_GROUP].decode() if match and match.lastindex == CHECKPOINT_GROUP else None
+
+
+def _read_json(data: bytes) -> Record:
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise LedgerInvalid(f"a record is not JSON: {error}") from error
-    if not isinstance(plain, dict) or plain.keys() != {"body", "kind", "prev", "seq", "time"}:
-        raise LedgerInvalid("a record must have exactly the fields body, kind, prev, seq and time")
-    record = Record(
-        seq=_read_int(plain["seq"], "seq"),
-        prev=_read_str(plain["prev"], "prev"),
-        time=_read_str(plain["time"], "time"),
-        body=_read_body(plain["kind"], plain["body"]),
-    )
-    if not _TIME.fullmatch(record.time):
-        raise LedgerInvalid(f"time: expected YYYY-MM-DDTHH:MM:SS.ffffffZ, got {record.time[:40]!r}")
-    if _encode(plain) != data:
+        raise LedgerInvalid(f"not a line of a ledger: {error}") from error
+    if not isinstance(plain, list) or len(plain) != 3:
+        raise LedgerInvalid("not a line of a ledger: expected a list of time, kind and body")
+    time_us = _read_int(plain[0], "time")
+    if not 0 <= time_us < _LATEST_US:
+        raise LedgerInvalid(f"time: expected microseconds since 1970, got {time_us}")
+    body = _read_body(plain[1], plain[2])
+    if isinstance(body, Interval | Checkpoint) or _encode(time_us, plain[1], plain[2]) != data:
         raise LedgerInvalid("a record is not written in the canonical form, so it could be read in two ways")
-    return record
+    return Record(time_us=time_us, body=body)
 
 
 def _read_body(kind: object, plain: object) -> Body:
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None or not isinstance(plain, dict):
-        raise LedgerInvalid(f"unknown kind of record: {str(kind)[:40]!r}")
-    if cls is Genesis:
-        _check_schema(plain.get("schema"))
+    if cls is None or not isinstance(plain, list if cls in _POSITIONAL else dict):
+        raise LedgerInvalid(f"unknown kind of record, or of another form: {str(kind)[:40]!r}")
     readers = _fields(cls)
-    if plain.keys() != readers.keys():
-        wrong = ", ".join(sorted(plain.keys() ^ readers.keys()))[:200]
+    named = _named(kind, readers, plain) if isinstance(plain, list) else plain
+    if cls is Genesis:
+        _check_schema(named.get("schema"))
+    if named.keys() != readers.keys():
+        wrong = ", ".join(sorted(named.keys() ^ readers.keys()))[:200]
         raise LedgerInvalid(f"a record of kind {kind!r} has fields missing or unknown: {wrong}")
-    body: Body = cls(**{name: read(plain[name], f"{kind}.{name}") for name, read in readers.items()})
+    body: Body = cls(**{name: read(named[name], f"{kind}.{name}") for name, read in readers.items()})
     return body
 
 
+def _named(kind: object, names: Collection[str], values: list[Any]) -> dict[str, Any]:
+    if len(values) != len(names):
+        raise LedgerInvalid(f"a record of kind {kind!r} has {len(values)} values, expected {len(names)}")
+    return dict(zip(names, values, strict=True))
+
+
 def _check_schema(schema: object) -> None:
-    if isinstance(schema, str) and schema in SCHEMAS:
+    if schema == LEDGER_SCHEMA:
         return
-    if isinstance(schema, str) and schema.startswith("auditor.ledger/"):
-        raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads up to {LEDGER_SCHEMA!r}")
-    raise LedgerInvalid(f"not a ledger's schema: {schema!r}")
+    match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
+    if match and int(match[1]) > _SCHEMA_NUMBER:
+        raise SchemaFromFuture(f"the ledger has the schema {schema!r}, this auditor reads {LEDGER_SCHEMA!r}")
+    raise LedgerInvalid(f"not the schema of a ledger that this auditor reads: {_shown(schema)}")
 
 
 # A reader takes a JSON value and its name; it answers with the value as the field's type, lists as tuples.

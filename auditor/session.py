@@ -244,16 +244,15 @@ class Session:
         if self._watch is not None:
             self._watch.ask()
         tally = cut() if cut is not None else Tally({})
-        operations = self._pricer.price(tally)
         book.record_interval(
             first_step=first,
             steps=steps,
             elapsed_us=elapsed_us,
             parts=factor(tally, steps),
-            operations=operations,
+            price=self._pricer.price,
         )
         if self._sampler is not None:
-            self._sampler.note(tally, operations)
+            self._sampler.note(tally, self._pricer.price(tally))
         self._note_problems(book)
 
     def _note_problems(self, book: SegmentBook) -> None:

@@ -1,4 +1,4 @@
-"""What was recorded: a directory of chained, signed segments that outlive the processes that wrote them.
+"""What was recorded: a directory of signed segments that outlive the processes that wrote them.
 
 ::
 
@@ -7,18 +7,23 @@
                  launcher.attempt-000.jsonl                      the command that started them
     DIR/cut/                                                     tails cut at a recovery, kept as they were
 
-`keys` holds the signing key, `chain` the framing (bytes in, facts out), `segment` the one writer of a file,
-`book` what a counting process writes into it, `recovery` the start after a crash. `inspection` reads one
-segment and `contents` checks what it says; `reading` gives the verdict on a directory, in `findings`' words.
+`merkle` is the tree over a segment's lines, `keys` holds the signing key, `notes` what is signed, and `log` makes lines
+into a log and reads them again (bytes in, facts out). `segment` is the one writer of a file, `book` what a counting
+process writes into it (`known` is what it need not write again), `recovery` the start after a crash. `inspection`
+reads one segment and `contents` checks what it says, with `prices` for its tallies, `curve` for its intervals and
+`notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words.
 """
 
 from auditor.ledger.book import SegmentBook
+from auditor.ledger.curve import Point
 from auditor.ledger.findings import Verdict
 from auditor.ledger.keys import SigningKey, load_or_create, read_public_key
+from auditor.ledger.notes import Head
 from auditor.ledger.places import next_attempt, segment_paths
-from auditor.ledger.reading import Point, Reading, Recount, SegmentReading, read_ledger
+from auditor.ledger.prices import Recount
+from auditor.ledger.reading import Reading, SegmentReading, read_ledger
 from auditor.ledger.recovery import first_genesis, recover, run_id_of
-from auditor.ledger.segment import Head, SegmentWriter
+from auditor.ledger.segment import SegmentWriter
 
 __all__ = [
     "Head",

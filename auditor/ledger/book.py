@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
+from auditor.ledger.known import Known, amounts_of
 from auditor.operations import Operations, add_up
 from auditor.records import (
+    MOST_FORMS,
+    MOST_TALLIES,
     Body,
     Exit,
+    Folded,
     Gap,
     Hardware,
+    HardwareAgain,
     Interval,
     PurposeChange,
+    Record,
     Recovered,
     Seal,
     SecondOpinion,
-    Signatures,
-    TallyRecord,
+    read_record,
 )
-from auditor.tally import Purpose, Signature, Tally, merge
+from auditor.tally import Purpose, Tally, merge
 from auditor.units import parse_ops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from auditor.ledger.segment import Head, SegmentWriter
+    from auditor.ledger.notes import Head
+    from auditor.ledger.segment import SegmentWriter
 
-# More distinct tallies than this in one interval (shapes that vary) become one tally for the surplus.
-MOST_TALLIES = 8
-_SIGNATURES_PER_RECORD = 1000
+_MOST_WAITING = 64  # hardware records that wait for the next write
 
 
 class SegmentBook:
@@ -41,14 +44,21 @@ class SegmentBook:
         """``recovered``: what `recover` cut from earlier segments; it is written first."""
         self._writer = writer
         self._lock = threading.RLock()
-        self._numbers: dict[Signature, int] = {}
-        self._tallies: set[str] = set()
+        self._known = Known()
+        self._forms: dict[tuple[str, str, tuple[str, ...]], int] = {}  # of hardware records written in full
+        self._waiting: list[Body] = []
         self._gaps = 0
+        self._folded = Operations.none()
         self.steps = 0
         self.elapsed_us = 0
-        self.operations = Operations.none()
         for tail in recovered:
             self.append(tail)
+
+    @property
+    def operations(self) -> Operations:
+        """What all intervals so far come to."""
+        with self._lock:
+            return self._known.operations() + self._folded
 
     @property
     def writer(self) -> SegmentWriter:
@@ -62,36 +72,40 @@ class SegmentBook:
         steps: int,
         elapsed_us: int,
         parts: Sequence[tuple[Tally, int]],
-        operations: Operations,
+        price: Callable[[Tally], Operations],
     ) -> Head:
         """The interval is written, before it whatever it refers to that is new, all in one write.
 
-        ``parts``: tallies, each with how often it came. ``operations``: what all of them come to.
+        ``parts``: tallies, each with how often it came. ``price``: what a tally comes to; asked for those that are new.
         Raises: LedgerInvalid: the interval does not follow the one before; nothing is written.
         """
         kept = _coalesce(parts)
         self._check_course(first_step, steps, elapsed_us)
         with self._lock, self._writer.fatal():
-            new: list[Body] = [*self._new_signatures(kept), *self._new_tallies(kept)]
-            interval = Interval(
-                first_step=first_step,
-                steps=steps,
-                elapsed_us=elapsed_us,
-                tallies=tuple((tally.digest, times) for tally, times in kept),
-                operations=rows_of(operations),
-                unpriced=unpriced_of(operations),
-            )
-            head = self._writer.append_all([*new, interval])
-            self._tallies.update(tally.digest for tally, _ in kept)
+            news = self._known.news([tally for tally, _ in kept], price)
+            course = {"first_step": first_step, "steps": steps, "elapsed_us": elapsed_us}
+            if news is None:
+                operations = add_up([(price(tally), times) for tally, times in kept])
+                head = self._write([Folded(**course, **amounts_of(operations))])
+                self._folded = self._folded + operations
+            else:
+                tallies = tuple((self._known.number(tally, news), times) for tally, times in kept)
+                head = self._write([*news.records, Interval(**course, tallies=tallies)])
+                self._known.learn(news, tallies)
             self.steps += steps
             self.elapsed_us = elapsed_us
-            self.operations = add_up([(self.operations, 1), (operations, 1)])
             return head
 
     def append(self, body: PurposeChange | SecondOpinion | Hardware | Exit | Recovered) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
-            return self._writer.append(body)
+            return self._write([body])
+
+    def _write(self, bodies: Sequence[Body]) -> Head:
+        """The records are written, before them what waits."""
+        head = self._writer.append_all([*self._waiting, *bodies])
+        self._waiting.clear()
+        return head
 
     def purpose(self, purpose: str) -> Head:
         """It is written that the process works for another purpose from here on."""
@@ -100,7 +114,7 @@ class SegmentBook:
     def gap(self, cause: str, message: str, *, lower_bound: bool) -> Head:
         """It is written what the auditor could not see, and whether the total is a floor because of it."""
         with self._lock, self._writer.fatal():
-            head = self._writer.append(Gap(cause=cause, message=message, lower_bound=lower_bound))
+            head = self._write([Gap(cause=cause, message=message, lower_bound=lower_bound)])
             self._gaps += 1
             return head
 
@@ -114,9 +128,26 @@ class SegmentBook:
             parse_ops(opinion.theirs)
         return self.append(opinion)
 
-    def hardware(self, event: str, device: str, values: Mapping[str, str]) -> Head:
-        """It is written what was seen of a device (by UUID) now; amounts are text with the unit in their name."""
-        return self.append(Hardware(event=event, device=device, values=dict(values)))
+    def hardware(self, event: str, device: str, values: Mapping[str, str]) -> None:
+        """It is written what was seen of a device (by UUID) now; amounts are text with the unit in their name.
+
+        What was only observed waits for the next record and stands before it, as it needs no signature of its own.
+        """
+        seen = Hardware(event=event, device=device, values=dict(sorted(values.items())))
+        read_record(Record(time_us=0, body=seen).canonical())
+        with self._lock:
+            self._waiting.append(self._shortened(seen))
+            if event != "observed" or len(self._waiting) >= _MOST_WAITING:
+                self._write([])
+
+    def _shortened(self, seen: Hardware) -> Hardware | HardwareAgain:
+        """The record by reference to an earlier one of the same form, where there is one."""
+        form = (seen.event, seen.device, tuple(seen.values))
+        if form in self._forms:
+            return HardwareAgain(earlier=self._forms[form], values=tuple(seen.values.values()))
+        if len(self._forms) < MOST_FORMS:
+            self._forms[form] = len(self._forms)
+        return seen
 
     def sync(self) -> None:
         """All of it survives a loss of power."""
@@ -126,15 +157,16 @@ class SegmentBook:
     def seal(self, reason: str) -> Head:
         """The totals are written as the last record, are on the disk, and the segment is closed."""
         with self._lock:
-            head = self._writer.append(
-                Seal(
-                    steps=self.steps,
-                    elapsed_us=self.elapsed_us,
-                    operations=rows_of(self.operations),
-                    unpriced=unpriced_of(self.operations),
-                    gaps=self._gaps,
-                    reason=reason,
-                )
+            head = self._write(
+                [
+                    Seal(
+                        steps=self.steps,
+                        elapsed_us=self.elapsed_us,
+                        **amounts_of(self.operations),
+                        gaps=self._gaps,
+                        reason=reason,
+                    )
+                ]
             )
             self._writer.sync()
             self._writer.close()
@@ -156,40 +188,6 @@ class SegmentBook:
                 remedy="This is a defect of the auditor: please report it with the command and this message.",
             )
 
-    def _new_signatures(self, parts: Iterable[tuple[Tally, int]]) -> list[Signatures]:
-        first = len(self._numbers)
-        fresh = sorted({entry.signature for tally, _ in parts for entry in tally} - self._numbers.keys())
-        self._numbers.update(zip(fresh, itertools.count(first)))
-        return [
-            Signatures(first=first + start, items=tuple((op, args) for op, args in chunk))
-            for start, chunk in _chunks(fresh, _SIGNATURES_PER_RECORD)
-        ]
-
-    def _new_tallies(self, parts: Iterable[tuple[Tally, int]]) -> list[TallyRecord]:
-        return [
-            TallyRecord(digest=tally.digest, entries=self._entries(tally))
-            for tally, _ in parts
-            if tally.digest not in self._tallies
-        ]
-
-    def _entries(self, tally: Tally) -> tuple[tuple[int, str, str, int], ...]:
-        return tuple(
-            sorted(
-                (self._numbers[signature], str(phase), str(purpose), calls)
-                for (signature, phase, purpose), calls in tally.items()
-            )
-        )
-
-
-def rows_of(operations: Operations) -> tuple[tuple[str, ...], ...]:
-    """The rows of an amount as a record holds them."""
-    return tuple(map(tuple, operations.to_rows()))
-
-
-def unpriced_of(operations: Operations) -> Mapping[str, int]:
-    """Operators without a price, and their calls, as a record holds them."""
-    return dict(sorted(operations.unpriced.items()))
-
 
 def _coalesce(parts: Sequence[tuple[Tally, int]]) -> list[tuple[Tally, int]]:
     """The same calls in at most `MOST_TALLIES` tallies: the frequent ones as they are, the others merged."""
@@ -202,7 +200,3 @@ def _coalesce(parts: Sequence[tuple[Tally, int]]) -> list[tuple[Tally, int]]:
         return ranked
     kept, surplus = ranked[: MOST_TALLIES - 1], ranked[MOST_TALLIES - 1 :]
     return _coalesce([*kept, (merge(surplus), 1)])
-
-
-def _chunks(items: list[Signature], size: int) -> Iterable[tuple[int, list[Signature]]]:
-    return ((start, items[start : start + size]) for start in range(0, len(items), size))

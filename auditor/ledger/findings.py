@@ -104,7 +104,9 @@ def _name(segment: SegmentReading) -> Finding | None:
 
 
 def _gaps(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
-    times = Counter(gap.message for segment in segments for gap in segment.gaps if gap.lower_bound)
+    times: Counter[str] = Counter()
+    for gap in (gap for segment in segments for gap in segment.gaps if gap.lower_bound):
+        times[gap.message] += gap.times
     for message, number in itertools.islice(times.items(), _MOST_ALIKE):
         often = f" (noted {number} times)" if number > 1 else ""
         yield Finding(Verdict.INCOMPLETE, f"Operations may be missing: {message}{often}")
@@ -180,6 +182,19 @@ def of_recount(segments: Iterable[SegmentReading], digest: str) -> Iterator[Find
             Verdict.UNANCHORED,
             f"Recorded under formula table {table[:12] or 'unnamed'}, recounted under {digest[:12]}: "
             f"the total was {was}, is {now}.",
+        )
+
+
+def of_folded(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
+    """Intervals that hold amounts without tallies."""
+    folded = [segment for segment in segments if segment.folded_intervals]
+    if folded:
+        number = sum(segment.folded_intervals for segment in folded)
+        total = scientific(add_up([(segment.folded, 1) for segment in folded]).total)
+        yield Finding(
+            Verdict.UNANCHORED,
+            f"Shapes never came to rest, so {number} intervals hold amounts and no tallies: their {total} operations "
+            "are part of the total, exactly as recorded, and cannot be counted again.",
         )
 
 

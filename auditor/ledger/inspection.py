@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
-from auditor.ledger.chain import NO_HEAD, Ending, Link, Scanner
-from auditor.ledger.contents import Contents, Point, Recount
+from auditor.ledger.contents import Contents
+from auditor.ledger.log import Ending, Scanner
 from auditor.ledger.places import is_held, open_regular
-from auditor.records import Exit, Gap, Hardware, Recovered, SecondOpinion
+from auditor.records import Exit, Recovered, SecondOpinion, time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from auditor.ledger.curve import Point
+    from auditor.ledger.notes import Head
+    from auditor.ledger.notices import NotedGap
+    from auditor.ledger.prices import Recount
     from auditor.operations import Operations
-    from auditor.records import Genesis
+    from auditor.records import Genesis, Hardware
 
 _CHUNK_BYTES = 256 * 2**10
 
@@ -27,8 +30,8 @@ class SegmentReading:
 
     name: str
     genesis: Genesis
-    records: int
-    head: str
+    records: int  # without checkpoints
+    head: Head  # of the last checkpoint
     broken: str  # what is false, and where; "" where nothing is
     sealed: bool
     live: bool  # its writer holds it still
@@ -38,9 +41,11 @@ class SegmentReading:
     steps: int
     elapsed_us: int
     operations: Operations  # recounted, where a recount was asked for
-    recorded: Operations  # as its intervals say
+    recorded: Operations  # as it says
+    folded: Operations  # the part of both that has no tallies, because shapes never came to rest
+    folded_intervals: int
     points: tuple[Point, ...]
-    gaps: tuple[Gap, ...]
+    gaps: tuple[NotedGap, ...]
     second_opinions: tuple[SecondOpinion, ...]
     hardware: tuple[Hardware, ...]
     recovered: tuple[Recovered, ...]
@@ -69,35 +74,23 @@ def read_segment(path: Path, recount: Recount | None) -> SegmentReading | Unread
 
 
 class _Reader:
-    """Leads a segment's bytes through the chain into its contents."""
+    """Leads a segment's bytes through the log into its contents."""
 
     def __init__(self, name: str, recount: Recount | None) -> None:
         self._name = name
         self._contents = Contents(recount)
         self._scanner = Scanner()
-        self._head = NO_HEAD
-        self._records = 0
-        self._started = self._time = ""
 
     def read(self, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
         broken, ending = "", None
         try:
-            for link in self._links(file):
-                self._take(link)
+            while data := file.read(_CHUNK_BYTES):
+                for stretch in self._scanner.feed(data):
+                    self._contents.take(stretch)
             ending = self._scanner.finish()
         except LedgerInvalid as error:
             broken = str(error)
         return self._conclude(broken, ending, held=held)
-
-    def _links(self, file: IO[bytes]) -> Iterator[Link]:
-        while data := file.read(_CHUNK_BYTES):
-            yield from self._scanner.feed(data)
-
-    def _take(self, link: Link) -> None:
-        self._contents.take(link.record)
-        self._head, self._time = link.head, link.record.time
-        self._started = self._started or link.record.time
-        self._records += 1
 
     def _conclude(self, broken: str, ending: Ending | None, *, held: bool) -> SegmentReading | Unreadable:
         contents = self._contents
@@ -109,22 +102,24 @@ class _Reader:
         return SegmentReading(
             name=self._name,
             genesis=contents.genesis,
-            records=self._records,
-            head=self._head,
+            records=contents.records,
+            head=self._scanner.head,
             broken=broken,
             sealed=sealed,
             live=live,
             torn_bytes=0 if live or ending is None else ending.torn_bytes,
-            started=self._started,
-            ended=self._time,
-            steps=contents.steps,
-            elapsed_us=contents.elapsed_us,
+            started=time_text(contents.started_us),
+            ended=time_text(contents.ended_us),
+            steps=contents.intervals.steps,
+            elapsed_us=contents.intervals.elapsed_us,
             operations=contents.operations(),
             recorded=contents.recorded(),
-            points=contents.points,
-            gaps=contents.notes(Gap),
+            folded=contents.intervals.folded,
+            folded_intervals=contents.intervals.num_folded,
+            points=contents.points(),
+            gaps=contents.gaps(),
             second_opinions=contents.notes(SecondOpinion),
-            hardware=contents.notes(Hardware),
+            hardware=contents.hardware(),
             recovered=contents.notes(Recovered),
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid, NotALedger
 from auditor.ledger import findings
-from auditor.ledger.contents import Point, Recount
+from auditor.ledger.curve import Point
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.places import cuttings_of, open_regular, segment_name, segment_paths, segments_of
+from auditor.ledger.prices import Recount
 from auditor.operations import add_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from auditor.ledger.notices import NotedGap
     from auditor.operations import Operations
-    from auditor.records import Exit, Gap, Hardware, Recovered, SecondOpinion
+    from auditor.records import Exit, Hardware, Recovered, SecondOpinion
 
 __all__ = ["Point", "Reading", "Recount", "SegmentReading", "Verdict", "read_ledger"]
 
@@ -46,7 +48,7 @@ class Reading:
     ranks_expected: int
     ranks_seen: int
     head: str  # over the names and heads of all segments
-    gaps: tuple[Gap, ...]
+    gaps: tuple[NotedGap, ...]  # segment by segment
     second_opinions: tuple[SecondOpinion, ...]
     hardware: tuple[Hardware, ...]  # what was seen of devices during the run, segment by segment
     counters: tuple[str, ...]  # which counted, in any process
@@ -73,6 +75,7 @@ def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | 
     said += findings.of_unreadable(unreadable)
     said += _of_folder(directory)
     said += _of_cuttings(directory, counted)
+    said += findings.of_folded(counted)
     said += findings.of_keys(counted, trusted_key)
     if recount:
         said += findings.of_recount(counted, recount.digest)
@@ -200,5 +203,5 @@ def _devices(segments: Sequence[SegmentReading]) -> dict[int, tuple[Mapping[str,
 
 
 def _head(segments: Sequence[SegmentReading]) -> str:
-    lines = sorted(f"{segment.name}\t{segment.head}\n" for segment in segments)
-    return hashlib.sha256(b"auditor.ledger-head/1\n" + "".join(lines).encode()).hexdigest()
+    lines = sorted(f"{segment.name}\t{segment.head.size}\t{segment.head.root}\n" for segment in segments)
+    return hashlib.sha256(b"auditor.ledger-head/2\n" + "".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The start after a crash: an unfinished last line is kept aside, cut, and its cutting is told."""
+"""The start after a crash: what follows the last checkpoint is kept aside, cut, and its cutting is told."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import time
 from typing import IO, TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid, LedgerUnwritable
-from auditor.ledger.chain import LINE_LIMIT_BYTES, Scanner, is_torn
+from auditor.ledger.log import LINE_LIMIT_BYTES, STRETCH_LIMIT_BYTES, Scanner, fault_of_tail, last_checkpoint
 from auditor.ledger.places import cuttings_of, open_regular, segment_paths, segments_of, sync_directory
-from auditor.records import Genesis, Recovered
+from auditor.records import Genesis, Recovered, read_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _LOCK_TRIES = 5  # a reader holds the lock for an instant
 _LOCK_PAUSE_S = 0.01
-_SEAL_MARK = b'"kind":"seal"'
+_SEAL = re.compile(rb'\[[0-9]+,"seal",')
 _BLOCK_BYTES = 64 * 2**10
+_TAIL_LIMIT_BYTES = STRETCH_LIMIT_BYTES + 2 * LINE_LIMIT_BYTES
 
 
 def recover(directory: Path) -> list[Recovered]:
-    """Segments of dead writers end with a whole record; what was cut stands in ``cut/`` and in the answer.
+    """Segments of dead writers end with a checkpoint; what was cut stands in ``cut/`` and in the answer.
 
-    Only an unfinished last line is cut. Damage before it is left for `reading` to report.
+    Only what a stopped write left is cut. Damage before it is left for `reading` to report.
     Raises: LedgerUnwritable: a segment or the folder of cuttings cannot be written.
     """
     found = []
@@ -44,11 +47,19 @@ def first_genesis(directory: Path) -> Genesis | None:
     """The first record of the first segment that has one, so that a restart can join the same run."""
     for path in segment_paths(directory):
         with contextlib.suppress(OSError, LedgerInvalid), open_regular(path) as file:
-            line = file.readline(LINE_LIMIT_BYTES)
-            for link in Scanner().feed(line):
-                if isinstance(link.record.body, Genesis):
-                    return link.record.body
+            for line in _first_lines(file):
+                body = read_record(line).body
+                return body if isinstance(body, Genesis) else None
     return None
+
+
+def _first_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The first lines that a checkpoint vouches for."""
+    scanner = Scanner()
+    while data := file.read(_BLOCK_BYTES):
+        for stretch in scanner.feed(data):
+            yield from stretch.lines
+            return
 
 
 def run_id_of(directory: Path) -> str | None:
@@ -72,19 +83,24 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _torn_tail(file: IO[bytes]) -> bytes:
-    """The bytes after the last newline, if a stopped write left them."""
+    """The bytes after the last checkpoint, if a stopped write left them; none after a seal."""
     end = file.seek(0, os.SEEK_END)
-    start, read = end, b""
-    while start > 0 and read.count(b"\n") < 2 and len(read) <= 2 * LINE_LIMIT_BYTES:
-        size = min(max(_BLOCK_BYTES, len(read)), start)
-        start -= size
-        file.seek(start)
-        read = file.read(size) + read
-    whole, newline, tail = read.rpartition(b"\n")
-    if (not newline and start > 0) or not tail or not is_torn(tail):
-        return b""
-    sealed = _SEAL_MARK in whole.rpartition(b"\n")[2]
-    return b"" if sealed else tail
+    size, lines, rest = 0, list[bytes](), b""
+    while size < min(end, _TAIL_LIMIT_BYTES):
+        size = min(max(_BLOCK_BYTES, 2 * size), end)
+        file.seek(end - size)
+        *lines, rest = file.read(size).split(b"\n")
+        if size < end:  # nothing is known of a line whose beginning was not read
+            lines = lines[1:]
+        at = last_checkpoint(lines)
+        if at is not None and (at or size == end):
+            sealed = at > 0 and _SEAL.match(lines[at - 1])
+            return b"" if sealed else _if_torn(lines[at + 1 :], rest)
+    return _if_torn(lines, rest) if size == end else b""
+
+
+def _if_torn(lines: list[bytes], rest: bytes) -> bytes:
+    return b"" if fault_of_tail(lines, rest) else b"\n".join([*lines, rest])
 
 
 def _cut(directory: Path, path: Path, file: IO[bytes], tail: bytes) -> Recovered:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import os
+import time
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerUnwritable
-from auditor.ledger.chain import NO_HEAD, frame
+from auditor.ledger.log import NO_HEAD, Draft
+from auditor.ledger.merkle import Frontier
+from auditor.ledger.notes import Head, Signer
 from auditor.ledger.places import next_attempt, segment_name, segments_of, sync_directory
-from auditor.records import SIGNED_KINDS, Body, Genesis, Record, read_record
+from auditor.records import Body, Genesis, Record, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,13 +27,6 @@ _MOST_RACES = 1000
 _open_writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
 
 
-class Head(NamedTuple):
-    """Where a segment stands after a record."""
-
-    seq: int
-    hash: str
-
-
 class SegmentWriter:
     """Appends records to a new file and holds its lock while it lives; one failure, and it writes no more.
 
@@ -41,7 +36,9 @@ class SegmentWriter:
     def __init__(self, path: Path, descriptor: int, genesis: Genesis, key: SigningKey) -> None:
         self.path = path
         self.genesis = genesis
-        self.head = Head(-1, NO_HEAD)
+        self.head = NO_HEAD  # of the last checkpoint
+        self._tree = Frontier()
+        self._signer = Signer.of(genesis)
         self._key = key
         self._descriptor = descriptor
         self._failure = ""
@@ -56,7 +53,7 @@ class SegmentWriter:
         Raises: LedgerUnwritable: the directory or the file cannot be made or written.
         """
         genesis = dataclasses.replace(genesis, public_key=key.public_hex)
-        _readable(Record(seq=0, prev=NO_HEAD, time=now(), body=genesis))
+        _readable(genesis, now_us())
         with _unwritable(directory):
             _make_directory(directory)
             descriptor, path, genesis = _claim(directory, genesis)
@@ -79,25 +76,22 @@ class SegmentWriter:
         return self.append_all([body])
 
     def append_all(self, bodies: Sequence[Body]) -> Head:
-        """As `append`, several records in one write; the head after the last.
+        """As `append`, several records in one write that ends with a checkpoint, whose head this is.
 
         Raises: LedgerInvalid: a record is one that no reader would take; none is written.
         """
         self._check_alive()
-        lines, head = [], self.head
+        draft, time_us = Draft(self._tree, self._signer, self._key), now_us()
         for body in bodies:
-            record = Record(seq=head.seq + 1, prev=head.hash, time=now(), body=body)
-            line, link = frame(_readable(record), self._key if body.kind in SIGNED_KINDS else None)
-            lines.append(line)
-            head = Head(record.seq, link)
+            draft.add(_readable(body, time_us))
+        draft.sign()
         with self.fatal():
-            data = b"".join(lines)
-            written = os.write(self._descriptor, data)
-            if written != len(data):
+            written = os.write(self._descriptor, draft.data)
+            if written != len(draft.data):
                 # The rest is not tried again: readers see a torn tail, the next start cuts it.
-                raise LedgerUnwritable(f"{self.path}: the disk took {written} of {len(data)} bytes")
-            self.head = head
-        return head
+                raise LedgerUnwritable(f"{self.path}: the disk took {written} of {len(draft.data)} bytes")
+            self._tree, self.head = draft.tree, draft.head
+        return draft.head
 
     def sync(self) -> None:
         """What was appended survives a loss of power.
@@ -144,19 +138,19 @@ class SegmentWriter:
         self.close()
 
 
-def _readable(record: Record) -> bytes:
-    """The record's bytes, which a reader will take.
+def _readable(body: Body, time_us: int) -> bytes:
+    """The record's line, which a reader will take.
 
     Raises: LedgerInvalid: it will not: a field is of another type.
     """
-    data = record.canonical()
-    read_record(data)
-    return data
+    line = Record(time_us=time_us, body=body).canonical()
+    read_record(line)
+    return line
 
 
-def now() -> str:
+def now_us() -> int:
     """The time of day in UTC, as records write it."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.time_ns() // 1000
 
 
 def _claim(directory: Path, genesis: Genesis) -> tuple[int, Path, Genesis]:

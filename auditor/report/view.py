@@ -186,7 +186,7 @@ def _gaps(reading: Reading) -> tuple[Gap, ...]:
     times: dict[tuple[str, str, bool], int] = {}
     for gap in reading.gaps:
         key = (gap.cause, gap.message, gap.lower_bound)
-        times[key] = times.get(key, 0) + 1
+        times[key] = times.get(key, 0) + gap.times
     return tuple(
         Gap(cause=cause, message=message, lower_bound=lower_bound, times=number)
         for (cause, message, lower_bound), number in times.items()

@@ -21,14 +21,18 @@ from auditor.ledger import (
     load_or_create,
     read_ledger,
 )
-from auditor.operations import Operations, add_up
-from auditor.records import LEDGER_SCHEMA, Exit, Genesis
+from auditor.ledger.log import Draft, Scanner
+from auditor.ledger.merkle import Frontier
+from auditor.ledger.notes import Signer
+from auditor.operations import Operations
+from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record, read_record
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from auditor.ledger.segment import Head
+    from auditor.ledger import Head
+    from auditor.records import Body
 
 
 @dataclass
@@ -82,7 +86,7 @@ class Run:
             steps=steps,
             elapsed_us=(number + 1) * 1000,
             parts=[(tally, steps)],
-            operations=add_up([(Pricer().price(tally), steps)]),
+            price=self.price,
         )
 
     @staticmethod
@@ -120,6 +124,45 @@ class Run:
             told = str(error) and error.remedy and type(error).__name__
         assert told, "an error without a message or a remedy"
         return told
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    """The root of the tree with these leaf hashes."""
+    tree = Frontier()
+    tree.extend(leaves)
+    return tree.root()
+
+
+def records_of(path: Path) -> list[Record]:
+    """The records of a whole segment without its checkpoints; each is vouched for."""
+    scanner = Scanner()
+    lines = [line for stretch in scanner.feed(path.read_bytes()) for line in stretch.lines]
+    assert scanner.finish().torn_bytes == 0
+    return [record for record in map(read_record, lines) if not isinstance(record.body, Checkpoint)]
+
+
+def written(lines: list[bytes], genesis: Genesis, key: SigningKey) -> bytes:
+    """The lines as the key's owner would write them, with a checkpoint after each."""
+    draft = Draft(Frontier(), Signer.of(genesis), key)
+    for line in lines:
+        draft.add(line)
+        draft.sign()
+    return bytes(draft.data)
+
+
+def rewrite(run: Run, change: Callable[[Body], Body | list[Body]], key: SigningKey | None = None) -> None:
+    """The segment as its owner would have written it, had ``change`` been made to each body."""
+    records = records_of(run.path())
+    lines = []
+    for record in records:
+        bodies = change(record.body)
+        lines += [
+            Record(time_us=record.time_us, body=body).canonical()
+            for body in (bodies if isinstance(bodies, list) else [bodies])
+        ]
+    genesis = records[0].body
+    assert isinstance(genesis, Genesis)
+    run.path().write_bytes(written(lines, genesis, key or run.key))
 
 
 @pytest.fixture

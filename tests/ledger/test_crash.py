@@ -88,16 +88,16 @@ def test_a_living_writer_is_told_as_such_and_left_alone(run, child: Path) -> Non
     assert not any("is still being written" in reason for reason in run.read().reasons)
 
 
-@pytest.mark.parametrize("keep", [1, 50, -30, -1])
+@pytest.mark.parametrize("keep", [1, 50, -130, -30, -1])
 def test_recovery_cuts_the_torn_tail_keeps_it_and_tells(run, keep: int) -> None:
     run.segment(seal=False)
     path = run.path()
     lines = path.read_bytes().splitlines(keepends=True)
-    torn = lines[-1][:keep]
-    path.write_bytes(b"".join(lines[:-1]) + torn)
+    whole, torn = b"".join(lines[:-2]), b"".join(lines[-2:])[:keep]
+    path.write_bytes(whole + torn)
     tails = recover(run.directory)
     assert [(tail.segment, tail.cut_bytes) for tail in tails] == [(path.name, len(torn))]
-    assert path.read_bytes() == b"".join(lines[:-1])
+    assert path.read_bytes() == whole
     assert (run.directory / tails[0].kept_as).read_bytes() == torn
     assert recover(run.directory) == []
     book = SegmentBook(SegmentWriter.create(run.directory, run.genesis(), run.key), tails)
@@ -125,7 +125,7 @@ def test_damage_before_the_tail_is_never_repaired(run) -> None:
     path = run.path()
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = {
-        "changed": b"".join([*lines[:-1], lines[-1].replace(b'"steps":3', b'"steps":4')]),
+        "changed": b"".join([*lines[:-2], lines[-2].replace(b"[4,3,", b"[4,4,"), lines[-1]]),
         "zeros inside": b"".join([*lines[:-2], bytes(300), b"\n", lines[-1]]),
         "wrong terminator": b"".join(lines)[:-1] + b"}",
     }
@@ -156,12 +156,12 @@ def test_a_zero_filled_tail_is_cut(run) -> None:
 def test_what_was_cut_is_evidence_too(run) -> None:
     run.segment(seal=False)
     with run.path().open("ab") as file:
-        file.write(b'{"record":{"body":')
+        file.write(b'[1795410449807829,"purpose",{"pur')
     book = SegmentBook(SegmentWriter.create(run.directory, run.genesis(), run.key), recover(run.directory))
     book.seal("finished")
     assert run.judge() == "INCOMPLETE"
     (kept,) = cuttings_of(run.directory).iterdir()
-    kept.write_bytes(kept.read_bytes().replace(b"body", b"bady"))
+    kept.write_bytes(kept.read_bytes().replace(b"purpose", b"porpose"))
     assert run.judge() == "INVALID"
     kept.unlink()
     reading = run.read()
@@ -169,10 +169,14 @@ def test_what_was_cut_is_evidence_too(run) -> None:
     assert any("cannot be read" in reason for reason in reading.reasons)
 
 
-def test_every_cut_point_recovers_to_the_last_whole_record(run) -> None:
+def test_every_cut_point_recovers_to_the_last_checkpoint(run) -> None:
     run.segment(seal=False, intervals=1)
     whole = run.path().read_bytes()
-    ends = [0, *(i + 1 for i, byte in enumerate(whole) if byte == 0x0A)]
+    ends, end = [0], 0
+    for line in whole.splitlines(keepends=True):
+        end += len(line)
+        if b',"checkpoint",' in line:
+            ends.append(end)
     for length in range(0, len(whole) + 1, 3):
         run.path().write_bytes(whole[:length])
         tails = recover(run.directory)

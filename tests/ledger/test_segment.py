@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import os
 import resource
 import subprocess
@@ -10,8 +11,10 @@ import pytest
 
 from auditor.errors import LedgerUnwritable
 from auditor.ledger import SegmentWriter, next_attempt, segment_paths
-from auditor.ledger.chain import NO_HEAD, Scanner
-from auditor.records import Gap
+from auditor.ledger.log import Scanner
+from auditor.ledger.merkle import leaf_hashes
+from auditor.records import Gap, read_record
+from tests.ledger.conftest import records_of, root_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,32 +22,27 @@ if TYPE_CHECKING:
 
 def scan(path: Path):
     scanner = Scanner()
-    links = list(scanner.feed(path.read_bytes()))
-    return links, scanner.finish()
+    lines = [line for stretch in scanner.feed(path.read_bytes()) for line in stretch.lines]
+    return lines, scanner.finish()
 
 
-def test_what_is_appended_is_in_the_file_and_chained_at_once(run) -> None:
+def test_what_is_appended_is_in_the_file_and_signed_at_once(run) -> None:
     book = run.book()
     heads = [run.interval(book, 0), book.purpose("evaluation"), book.gap("counter", "x", lower_bound=True)]
-    links, ending = scan(run.path())
-    assert [link.record.body.kind for link in links] == [
-        "genesis",
-        "signatures",
-        "tally",
-        "interval",
-        "purpose",
-        "gap",
-    ]
-    assert links[0].record.prev == NO_HEAD
-    assert [link.record.prev for link in links[1:]] == [link.head for link in links[:-1]]
-    assert [links[i].head for i in (3, 4, 5)] == [head.hash for head in heads]
-    assert ending.head == heads[-1].hash
+    lines, ending = scan(run.path())
+    kinds = ["genesis", "checkpoint", "signatures", "tally", "interval", "checkpoint"]
+    kinds += ["purpose", "checkpoint", "gap", "checkpoint"]
+    assert [read_record(line).body.kind for line in lines] == kinds
+    assert [head.size for head in heads] == [5, 7, 9]
+    for head in heads:
+        assert base64.b64decode(head.root) == root_of(leaf_hashes(lines[: head.size]))
+    assert ending.head == heads[-1]
     assert not ending.sealed
 
 
 def test_signatures_and_tallies_are_written_once(run) -> None:
     book = run.segment(intervals=5)
-    kinds = [link.record.body.kind for link in scan(book.writer.path)[0]]
+    kinds = [record.body.kind for record in records_of(book.writer.path)]
     assert (kinds.count("signatures"), kinds.count("tally"), kinds.count("interval")) == (1, 1, 5)
 
 
@@ -53,8 +51,9 @@ def test_reading_in_pieces_of_any_size_finds_the_same(run) -> None:
     whole, ending = scan(path)
     for size in (1, 2, 7, 100, 4096):
         data, scanner = path.read_bytes(), Scanner()
-        links = [link for i in range(0, len(data), size) for link in scanner.feed(data[i : i + size])]
-        assert (links, scanner.finish()) == (whole, ending)
+        pieces = (data[i : i + size] for i in range(0, len(data), size))
+        lines = [line for piece in pieces for stretch in scanner.feed(piece) for line in stretch.lines]
+        assert (lines, scanner.finish()) == (whole, ending)
 
 
 def test_many_shapes_in_one_interval_fold_and_add_up(run, good) -> None:
@@ -63,9 +62,9 @@ def test_many_shapes_in_one_interval_fold_and_add_up(run, good) -> None:
     book = run.book()
     parts = [(run.tally(size), 1 + size % 3) for size in range(1, 31)]
     operations = add_up([(run.price(tally), times) for tally, times in parts])
-    book.record_interval(first_step=1, steps=1, elapsed_us=1, parts=parts, operations=operations)
+    book.record_interval(first_step=1, steps=1, elapsed_us=1, parts=parts, price=run.price)
     book.seal("finished")
-    intervals = [link.record.body for link in scan(run.path())[0] if link.record.body.kind == "interval"]
+    intervals = [record.body for record in records_of(run.path()) if record.body.kind == "interval"]
     assert len(intervals[0].tallies) == 8
     assert run.judge() == good
     assert run.read().operations == operations
@@ -74,12 +73,8 @@ def test_many_shapes_in_one_interval_fold_and_add_up(run, good) -> None:
 def test_equal_tallies_of_one_interval_are_one(run) -> None:
     book = run.book()
     tally = run.tally(3)
-    operations = run.price(tally) + run.price(tally) + run.price(tally)
-    book.record_interval(
-        first_step=1, steps=3, elapsed_us=1, parts=[(tally, 1), (run.tally(3), 2)], operations=operations
-    )
-    interval = scan(run.path())[0][-1].record.body
-    assert interval.tallies == ((tally.digest, 3),)
+    book.record_interval(first_step=1, steps=3, elapsed_us=1, parts=[(tally, 1), (run.tally(3), 2)], price=run.price)
+    assert records_of(run.path())[-1].body.tallies == ((0, 3),)
 
 
 def test_a_taken_name_leads_to_the_next_attempt(run) -> None:
@@ -188,17 +183,13 @@ def test_a_full_device_ends_the_writer(run) -> None:
 
 
 def test_an_interrupt_in_the_middle_of_an_interval_ends_the_book(run) -> None:
-    class Interrupted(dict):
-        def items(self):
-            raise KeyboardInterrupt
-
-    from auditor.operations import Operations
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
 
     book = run.book()
     run.interval(book, 0)
-    broken = Operations({}, Interrupted(x=1))
     with pytest.raises(KeyboardInterrupt):
-        book.record_interval(first_step=4, steps=1, elapsed_us=9000, parts=[], operations=broken)
+        book.record_interval(first_step=4, steps=1, elapsed_us=9000, parts=[(run.tally(9), 1)], price=interrupted)
     with pytest.raises(LedgerUnwritable):
         book.seal("finished")
     book.close()

@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator
 from auditor.formulas.pricing import Pricer
 from auditor.formulas.registry import TABLE
 from auditor.hardware import catalogue
+from auditor.ledger import Reading, Recount, read_ledger
 from auditor.ledger.book import SegmentBook
 from auditor.ledger.keys import load_or_create
-from auditor.ledger.reading import Reading, Recount, read_ledger
 from auditor.ledger.segment import SegmentWriter
 from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion
 from auditor.report import view as views
@@ -101,10 +101,12 @@ def write(directory: Path, what: Writing) -> Path:
 def _write_rank(book: SegmentBook, what: Writing) -> None:
     step, pricer = 1, Pricer()
     for number, (steps, tally, times) in enumerate(what.intervals, start=1):
-        operations = pricer.price(tally)
-        total = sum((operations for _ in range(times - 1)), start=operations)
         book.record_interval(
-            first_step=step, steps=steps, elapsed_us=number * what.interval_us, parts=[(tally, times)], operations=total
+            first_step=step,
+            steps=steps,
+            elapsed_us=number * what.interval_us,
+            parts=[(tally, times)],
+            price=pricer.price,
         )
         step += steps
     for opinion in what.opinions:

@@ -1,0 +1,221 @@
+"""How lines become a log that cannot be changed unseen, and are read again: bytes in, facts out, no disk.
+
+Every write ends with a checkpoint: a signature over the root of the Merkle tree of all lines before it, earlier
+checkpoints included. So the last signature of a block vouches for every byte up to it, and reading a block costs one
+signature however many it holds; only where that one is false are those before it looked at, to find where it began.
+What follows the last whole checkpoint was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from auditor.errors import LedgerError, LedgerInvalid
+from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
+from auditor.ledger.notes import Head, Signer, head_of
+from auditor.records import Genesis, checkpoint_after, read_checkpoint, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditor.ledger.keys import SigningKey
+
+LINE_LIMIT_BYTES = 16 * 2**20
+# A longer write has checkpoints in between, so that a reader holds no more than this and a line.
+STRETCH_LIMIT_BYTES = 4 * 2**20
+NO_HEAD = Head(0, "")
+_SEAL = re.compile(rb'\[[0-9]+,"seal",')
+_DECODER = json.JSONDecoder()
+
+
+class Stretch(NamedTuple):
+    """Lines that a checkpoint vouches for, the last of them, and how many lines stand before the first."""
+
+    before: int
+    lines: list[bytes]
+
+
+class Ending(NamedTuple):
+    """How a segment ended: its last checkpoint, and the bytes after it that none vouches for."""
+
+    head: Head
+    sealed: bool
+    torn_bytes: int
+
+
+class Draft:
+    """Lines that are to be written next, with their checkpoints, and the tree as it will stand after them."""
+
+    def __init__(self, tree: Frontier, signer: Signer, key: SigningKey) -> None:
+        self.tree = tree.copy()
+        self.head = NO_HEAD
+        self.data = bytearray()
+        self._signer = signer
+        self._key = key
+        self._unsigned_bytes = 0
+        self._last = b""
+
+    def add(self, line: bytes) -> None:
+        """The line is part of the draft.
+
+        Raises: LedgerInvalid: it is longer than a line may be.
+        """
+        if len(line) > LINE_LIMIT_BYTES:
+            raise LedgerInvalid(f"a record has {len(line)} bytes as a line, more than the {LINE_LIMIT_BYTES} allowed")
+        if self._unsigned_bytes + len(line) > STRETCH_LIMIT_BYTES and self._unsigned_bytes:
+            self.sign()
+        self._put(line)
+        self._unsigned_bytes += len(line)
+
+    def sign(self) -> None:
+        """A checkpoint vouches for all lines so far."""
+        self.head = head_of(self.tree)
+        signature = self._signer.sign(self.head, self._key)
+        self._put(checkpoint_after(self._last, signature))
+        self._unsigned_bytes = 0
+
+    def _put(self, line: bytes) -> None:
+        self.tree.extend([leaf_hash(line)])
+        self.data += line + b"\n"
+        self._last = line
+
+
+class Scanner:
+    """Reads one segment as its bytes arrive and gives out only what a checkpoint vouches for."""
+
+    def __init__(self) -> None:
+        self.head = NO_HEAD  # the last checkpoint that was found sound
+        self.lines = 0  # found sound
+        self._rest = b""
+        self._open: list[bytes] = []  # whole lines after the last checkpoint
+        self._open_bytes = 0
+        self._tree = Frontier()
+        self._signer: Signer | None = None
+        self._sealed = False
+
+    def feed(self, data: bytes) -> Iterator[Stretch]:
+        """The lines that these bytes confirm; to be run to its end before more is fed.
+
+        Raises: LedgerInvalid: a line is false; it names it. SchemaFromFuture: a newer schema.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._signer is None and lines:
+            self._begin(lines[0])
+        at = last_checkpoint(lines)
+        if at is None:
+            self._keep(lines)
+        else:
+            stretch = [*self._open, *lines[: at + 1]]
+            self._open, self._open_bytes = [], 0
+            self._keep(lines[at + 1 :])
+            yield from self._confirm(stretch)
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            raise self._false(len(self._open), f"longer than {LINE_LIMIT_BYTES} bytes")
+        if self._open_bytes > STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES:
+            raise self._false(0, f"no checkpoint vouches for it within {STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES} bytes")
+
+    def finish(self) -> Ending:
+        """How the segment ended.
+
+        Raises: LedgerInvalid: after the last checkpoint stands what no stopped write leaves.
+        """
+        if self._sealed and (self._open or self._rest.strip(b"\0")):
+            raise self._false(0, "stands after the seal, which is the last record")
+        fault = fault_of_tail(self._open, self._rest)
+        if fault is not None:
+            raise self._false(*fault)
+        return Ending(self.head, self._sealed, self._open_bytes + len(self._rest))
+
+    def _false(self, index: int, cause: str) -> LedgerInvalid:
+        """``index``: of the line among those after the last that was found sound."""
+        return LedgerInvalid(f"line {self.lines + index + 1}: {cause}")
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
+        self._open.extend(lines)
+        self._open_bytes += sum(map(len, lines)) + len(lines)
+
+    def _begin(self, line: bytes) -> None:
+        try:
+            body = read_record(line).body
+            self._signer = Signer.of(body) if isinstance(body, Genesis) else None
+        except (LedgerInvalid, ValueError) as error:
+            raise self._false(0, str(error)) from error
+        if self._signer is None:
+            raise self._false(0, f"a record of kind {body.kind!r} cannot stand here: the first is the genesis")
+
+    def _confirm(self, stretch: list[bytes]) -> Iterator[Stretch]:
+        """The stretch, if its last line vouches for it, else what an earlier checkpoint in it vouches for."""
+        hashes = leaf_hashes(stretch)
+        if self._vouches(stretch, hashes, len(stretch) - 1):
+            yield self._sound(stretch, hashes)
+            return
+        ends = [index for index, line in enumerate(stretch) if read_checkpoint(line)]
+        first = bisect_left(ends, True, key=lambda end: not self._vouches(stretch, hashes, end))
+        if first:
+            sound = ends[first - 1] + 1
+            yield self._sound(stretch[:sound], hashes[:sound])
+        raise self._fault(stretch[ends[first - 1] + 1 if first else 0 : ends[first] + 1])
+
+    def _sound(self, stretch: list[bytes], hashes: Sequence[bytes]) -> Stretch:
+        before = self.lines
+        self._tree.extend(hashes[:-1])
+        self.head = head_of(self._tree)
+        self._tree.extend(hashes[-1:])
+        self.lines = self._tree.size
+        self._sealed = len(stretch) > 1 and _SEAL.match(stretch[-2]) is not None
+        return Stretch(before, stretch)
+
+    def _vouches(self, stretch: Sequence[bytes], hashes: Sequence[bytes], end: int) -> bool:
+        """Whether the checkpoint at ``end`` of the stretch is signed over the lines before it, and has their time."""
+        signature = read_checkpoint(stretch[end])
+        if not end or not signature or checkpoint_after(stretch[end - 1], signature) != stretch[end]:
+            return False
+        tree = self._tree.copy()
+        tree.extend(hashes[:end])
+        return bool(self._signer and self._signer.signed(head_of(tree), signature))
+
+    def _fault(self, stretch: Sequence[bytes]) -> LedgerInvalid:
+        """What is wrong between two checkpoints: the line that is none, or the checkpoint at their end."""
+        for index, line in enumerate(stretch):
+            cause = _fault_of_line(line)
+            if cause:
+                return self._false(index, cause)
+        first, last = self.lines + 1, self.lines + len(stretch)
+        return LedgerInvalid(
+            f"lines {first} to {last}: the checkpoint in line {last} is not signed, by the key of the first record, "
+            "over the lines before it: one of them was changed, moved, taken out or put in"
+        )
+
+
+def fault_of_tail(lines: Sequence[bytes], rest: bytes) -> tuple[int, str] | None:
+    """What shows bytes after the last checkpoint to be other than a stopped write leaves: which line, and why.
+
+    A stopped write leaves whole records without their checkpoint, then part of a line, or zeros. A whole record that
+    is followed by something other than its newline was changed afterwards.
+    """
+    for index, line in enumerate(lines):
+        cause = _fault_of_line(line)
+        if cause:
+            return index, cause
+    written = rest.rstrip(b"\0").decode("latin-1")
+    try:
+        _, end = _DECODER.raw_decode(written)
+    except (ValueError, RecursionError):
+        return None
+    return None if end == len(written) or not written.startswith("[") else (len(lines), "does not end where it should")
+
+
+def _fault_of_line(line: bytes) -> str:
+    try:
+        read_record(line)
+    except LedgerError as error:
+        return str(error)
+    return ""
+
+
+def last_checkpoint(lines: Sequence[bytes]) -> int | None:
+    """The index of the last line that is a checkpoint, or None."""
+    return next((index for index in reversed(range(len(lines))) if read_checkpoint(lines[index])), None)

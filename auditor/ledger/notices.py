@@ -1,0 +1,127 @@
+"""What a segment says beside its intervals, kept in a bounded space: gaps, and what was seen of devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from auditor.errors import LedgerInvalid
+from auditor.records import MOST_FORMS, Gap, Hardware, HardwareAgain, read_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_GAPS = 1000
+MOST_SIGHTS = 4096
+
+
+class NotedGap(NamedTuple):
+    """Something the auditor could not see or do, and how often that was noted."""
+
+    cause: str
+    message: str
+    lower_bound: bool
+    times: int
+
+
+class Gaps:
+    """Gaps, the same ones together; where there are too many kinds, the later ones as one."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._times: dict[tuple[str, str, bool], int] = {}
+
+    def add(self, gap: Gap) -> None:
+        """One gap more."""
+        self.number += 1
+        key = (gap.cause, gap.message, gap.lower_bound)
+        if key not in self._times and len(self._times) >= _MOST_GAPS:
+            key = ("ledger", f"there are gaps of more than {_MOST_GAPS} kinds; the others are told as one", key[2])
+        self._times[key] = self._times.get(key, 0) + 1
+
+    def all(self) -> tuple[NotedGap, ...]:
+        """The gaps in the order in which they first came."""
+        return tuple(NotedGap(*key, times) for key, times in self._times.items())
+
+
+class _Form(NamedTuple):
+    """What hardware records have in common that differ in their values alone."""
+
+    event: str
+    device: str
+    names: tuple[str, ...]
+
+
+class _Again(NamedTuple):
+    form: _Form
+    values: bytes
+
+
+class Sights:
+    """Hardware records; where there are too many, every other of those that only observed is left out.
+
+    That loses detail alone: what an observation tells are totals since the beginning of the record.
+    """
+
+    def __init__(self) -> None:
+        self._forms: list[_Form] = []
+        self._seen: list[Hardware | _Again] = []
+
+    def add(self, body: Hardware | HardwareAgain) -> None:
+        """One record more.
+
+        Raises: LedgerInvalid: it refers to a record that does not stand before it, or has another number of values.
+        """
+        if isinstance(body, HardwareAgain):
+            form = self._form(body.earlier, len(body.values))
+            self._put(Hardware(event=form.event, device=form.device, values=_named(form, body.values)))
+            return
+        if len(self._forms) < MOST_FORMS:
+            self._forms.append(_Form(body.event, body.device, tuple(sorted(body.values))))
+        self._put(body)
+
+    def add_again(self, earlier: int, values: bytes) -> None:
+        """As `add`, with the values as `FREQUENT` finds them; they are read when they are asked for."""
+        self._put(_Again(self._form(earlier, values.count(b'","') + 1 if values else 0), values))
+
+    def all(self) -> tuple[Hardware, ...]:
+        """The records in their order."""
+        return tuple(
+            Hardware(event=seen.form.event, device=seen.form.device, values=_named(seen.form, read_values(seen.values)))
+            if isinstance(seen, _Again)
+            else seen
+            for seen in self._seen
+        )
+
+    def _form(self, earlier: int, num_values: int) -> _Form:
+        if not 0 <= earlier < len(self._forms):
+            raise LedgerInvalid(f"it refers to hardware record {earlier}, which does not stand before it")
+        form = self._forms[earlier]
+        if len(form.names) != num_values:
+            raise LedgerInvalid(f"it has {num_values} values, the record that it refers to has {len(form.names)}")
+        return form
+
+    def _put(self, seen: Hardware | _Again) -> None:
+        self._seen.append(seen)
+        if len(self._seen) > MOST_SIGHTS:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Half of each device's observations go, its last stays; then the older half of all, where that is too few."""
+        looks: dict[str, int] = {}  # by device, at it and after
+        kept = []
+        for seen in reversed(self._seen):
+            common = _common(seen)
+            if common.event == "observed":
+                looks[common.device] = looks.get(common.device, 0) + 1
+            if common.event != "observed" or looks[common.device] % 2:
+                kept.append(seen)
+        kept.reverse()
+        self._seen = kept if len(kept) <= MOST_SIGHTS * 3 // 4 else kept[-MOST_SIGHTS // 2 :]
+
+
+def _named(form: _Form, values: Sequence[str]) -> dict[str, str]:
+    return dict(zip(form.names, values, strict=True))
+
+
+def _common(seen: Hardware | _Again) -> Hardware | _Form:
+    return seen.form if isinstance(seen, _Again) else seen

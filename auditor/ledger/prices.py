@@ -1,0 +1,85 @@
+"""What the tallies of a segment come to: as it says, and as a recount finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.errors import LedgerInvalid
+from auditor.ledger.known import rows_of
+from auditor.operations import Operations, add_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from auditor.tally import Tally
+
+Rows = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recount:
+    """How tallies are priced again, and the digest of the formula table that does it."""
+
+    price: Callable[[Tally], Operations]
+    digest: str
+
+
+class Prices:
+    """What each tally comes to, by number."""
+
+    def __init__(self, recount: Recount | None) -> None:
+        self._recount = recount
+        self._recorded: list[Operations] = []
+        self._recounted: list[Operations] = []
+        self.binding = False  # whether a recount must agree: it uses the table that was recorded
+
+    def __len__(self) -> int:
+        return len(self._recorded)
+
+    def add(self, tally: Tally, recorded: Operations) -> None:
+        """One tally more.
+
+        Raises: LedgerInvalid: it does not come to what was recorded, by the same formulas.
+        """
+        found = self._recount.price(tally) if self._recount else recorded
+        if found == recorded:
+            found = recorded
+        elif self.binding:
+            difference = first_difference(recorded, found)
+            raise LedgerInvalid(f"tally {len(self)} does not come to what it says: {difference}")
+        self._recorded.append(recorded)
+        self._recounted.append(found)
+
+    def recorded(self, times: Mapping[int, int]) -> Operations:
+        """What so many of each tally come to, as recorded."""
+        return _sum(self._recorded, times)
+
+    def recounted(self, times: Mapping[int, int]) -> Operations:
+        """What so many of each tally come to when they are recounted, where that was asked for."""
+        return _sum(self._recounted, times)
+
+
+def _sum(prices: Sequence[Operations], times: Mapping[int, int]) -> Operations:
+    return add_up([(prices[number], often) for number, often in times.items()])
+
+
+def read_amounts(rows: Rows, unpriced: Mapping[str, int]) -> Operations:
+    """The operations that a record writes.
+
+    Raises: LedgerInvalid: in another form than ours, so that it could be read in two ways. UnitError: in none.
+    """
+    operations = Operations.from_rows(rows, unpriced)
+    if rows_of(operations) != rows or any(calls < 1 for calls in unpriced.values()):
+        raise LedgerInvalid("operations are not written in the canonical form")
+    return operations
+
+
+def first_difference(said: Operations, found: Operations) -> str:
+    """The first bucket in which the two are not the same, in words."""
+    for bucket in sorted(said.amounts.keys() | found.amounts.keys()):
+        left, right = said.amounts.get(bucket), found.amounts.get(bucket)
+        if left != right:
+            numbers = " and ".join("nothing" if part is None else "/".join(map(str, part)) for part in (left, right))
+            return f"bucket {'/'.join(bucket)}: recorded and recounted are {numbers}"
+    return f"operators without a price: recorded {dict(said.unpriced)}, recounted {dict(found.unpriced)}"
