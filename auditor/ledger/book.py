@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import Known, amounts_of
+from auditor.lines import read_record, write_record
 from auditor.operations import Operations, add_up
 from auditor.records import (
     MOST_FORMS,
@@ -23,7 +24,6 @@ from auditor.records import (
     Recovered,
     Seal,
     SecondOpinion,
-    read_record,
 )
 from auditor.tally import Purpose, Tally, merge
 from auditor.units import parse_ops
@@ -134,7 +134,7 @@ class SegmentBook:
         What was only observed waits for the next record and stands before it, as it needs no signature of its own.
         """
         seen = Hardware(event=event, device=device, values=dict(sorted(values.items())))
-        read_record(Record(time_us=0, body=seen).canonical())
+        read_record(write_record(Record(time_us=0, body=seen)))
         with self._lock:
             self._waiting.append(self._shortened(seen))
             if event != "observed" or len(self._waiting) >= _MOST_WAITING:

@@ -9,10 +9,8 @@ from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
 from auditor.ledger.prices import Prices, Recount, first_difference, read_amounts
+from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
 from auditor.records import (
-    AGAIN_GROUP,
-    FREQUENT,
-    INTERVAL_GROUP,
     TALLIES_LIMIT_BYTES,
     Body,
     Folded,
@@ -26,7 +24,6 @@ from auditor.records import (
     SecondOpinion,
     Signatures,
     TallyRecord,
-    read_record,
 )
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
 from auditor.units import parse_ops

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.lines import read_tallies
 from auditor.operations import Operations
-from auditor.records import read_tallies, time_text
+from auditor.records import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

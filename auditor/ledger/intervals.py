@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.curve import Curve
+from auditor.lines import read_tallies
 from auditor.operations import Operations
-from auditor.records import read_tallies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

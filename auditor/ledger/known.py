@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
+from auditor.lines import write_record
 from auditor.operations import Operations, add_up
 from auditor.records import TALLIES_LIMIT_BYTES, Record, Signatures, TallyRecord
 
@@ -91,7 +92,7 @@ def _signature_records(signatures: Mapping[Signature, int]) -> Iterable[Signatur
 
 def size_of(body: Signatures | TallyRecord) -> int:
     """What a record takes of `TALLIES_LIMIT_BYTES`: its line but for the time."""
-    return len(Record(time_us=0, body=body).canonical())
+    return len(write_record(Record(time_us=0, body=body)))
 
 
 class Amounts(TypedDict):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from auditor.errors import LedgerError, LedgerInvalid
 from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
 from auditor.ledger.notes import Head, Signer, head_of
-from auditor.records import Genesis, checkpoint_after, read_checkpoint, read_record
+from auditor.lines import checkpoint_after, read_checkpoint, read_record
+from auditor.records import Genesis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid
-from auditor.records import MOST_FORMS, Gap, Hardware, HardwareAgain, read_values
+from auditor.lines import read_values
+from auditor.records import MOST_FORMS, Gap, Hardware, HardwareAgain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING
 from auditor.errors import LedgerInvalid, LedgerUnwritable
 from auditor.ledger.log import LINE_LIMIT_BYTES, STRETCH_LIMIT_BYTES, Scanner, fault_of_tail, last_checkpoint
 from auditor.ledger.places import cuttings_of, open_regular, segment_paths, segments_of, sync_directory
-from auditor.records import Genesis, Recovered, read_record
+from auditor.lines import read_record
+from auditor.records import Genesis, Recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from auditor.ledger.log import NO_HEAD, Draft
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Head, Signer
 from auditor.ledger.places import next_attempt, segment_name, segments_of, sync_directory
-from auditor.records import Body, Genesis, Record, read_record
+from auditor.lines import read_record, write_record
+from auditor.records import Body, Genesis, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +144,7 @@ def _readable(body: Body, time_us: int) -> bytes:
 
     Raises: LedgerInvalid: it will not: a field is of another type.
     """
-    line = Record(time_us=time_us, body=body).canonical()
+    line = write_record(Record(time_us=time_us, body=body))
     read_record(line)
     return line
 

@@ -24,8 +24,9 @@ from auditor.ledger import (
 from auditor.ledger.log import Draft, Scanner
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Signer
+from auditor.lines import read_record, write_record
 from auditor.operations import Operations
-from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record, read_record
+from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def rewrite(run: Run, change: Callable[[Body], Body | list[Body]], key: SigningK
     for record in records:
         bodies = change(record.body)
         lines += [
-            Record(time_us=record.time_us, body=body).canonical()
+            write_record(Record(time_us=record.time_us, body=body))
             for body in (bodies if isinstance(bodies, list) else [bodies])
         ]
     genesis = records[0].body

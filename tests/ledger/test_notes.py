@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from auditor.ledger.log import Scanner
 from auditor.ledger.merkle import leaf_hashes
 from auditor.ledger.notes import Head, Signer, origin_of
-from auditor.records import read_checkpoint, read_record
+from auditor.lines import read_checkpoint, read_record
 from tests.ledger.conftest import root_of
 
 # The example of Go's package sumdb/note, which the format was written down from.

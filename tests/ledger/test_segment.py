@@ -13,7 +13,8 @@ from auditor.errors import LedgerUnwritable
 from auditor.ledger import SegmentWriter, next_attempt, segment_paths
 from auditor.ledger.log import Scanner
 from auditor.ledger.merkle import leaf_hashes
-from auditor.records import Gap, read_record
+from auditor.lines import read_record
+from auditor.records import Gap
 from tests.ledger.conftest import records_of, root_of
 
 if TYPE_CHECKING:
