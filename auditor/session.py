@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.config import Settings
+from auditor.console import say
 from auditor.counting import attachment, compiled, devices
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.coverage import Sampler, WorkedOut
@@ -64,7 +64,7 @@ class Session:
             purpose=self.purpose,
             on_error=self._counting_failed,
             on_due=self._cut,
-            on_fallback=lambda error: _say(f"{error}. The portable counter counts instead. {error.remedy}"),
+            on_fallback=lambda error: say(f"{error}. The portable counter counts instead. {error.remedy}"),
         )
         self.clock = StepClock(self.counter.phases, self._step_ended)
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
@@ -126,7 +126,7 @@ class Session:
             self._recorder.submit(self._note_problems)
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
-            _say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
+            say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
         release_rank()
         self._raise_if_strict()
 
@@ -226,7 +226,7 @@ class Session:
         failure = CountingError(f"counting failed and has ended: {error!r}")
         if "counter" not in self._told:
             self._told.add("counter")
-            _say(str(failure))
+            say(str(failure))
             self._recorder.submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
             with contextlib.suppress(Exception):
                 self._detach()
@@ -282,7 +282,7 @@ class Session:
         if (key or message) in self._told:
             return
         self._told.add(key or message)
-        _say(message)
+        say(message)
         book.gap(cause, message, lower_bound=lower_bound)
         if cause == "formula":
             self._error = self._error or CountingError(message)
@@ -323,7 +323,7 @@ class Session:
         )
 
     def _ledger_failed(self, error: AuditorError) -> None:
-        _say(f"{error}; nothing more is recorded. {error.remedy}")
+        say(f"{error}; nothing more is recorded. {error.remedy}")
         self._error = self._error or error
 
     def _tick(self) -> None:
@@ -375,7 +375,7 @@ class Session:
         self.counter.due = not self._stopped
         if not at_rest:
             self._detach()
-            _say("a process was forked while the ledger was stuck; what the child does is not counted")
+            say("a process was forked while the ledger was stuck; what the child does is not counted")
 
 
 def _is_own(thread: threading.Thread) -> bool:
@@ -384,9 +384,3 @@ def _is_own(thread: threading.Thread) -> bool:
 
 def _nothing(book: SegmentBook) -> None:
     """Opens the book, which is all that is wanted."""
-
-
-def _say(message: str) -> None:
-    """One line on stderr."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"auditor: {message}", file=sys.stderr, flush=True)  # noqa: T201

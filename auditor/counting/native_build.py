@@ -22,6 +22,7 @@ from types import ModuleType
 
 import torch
 
+from auditor.console import say
 from auditor.errors import NativeUnavailable
 
 NAME = "auditor_native_tally"
@@ -134,8 +135,7 @@ def _compile(path: Path, deadline_s: float) -> None:
     """Torch's own extension loader, in a process of its own: what it prints or breaks is its own."""
     folder = path.parent / f"build-{os.getpid()}"
     folder.mkdir(exist_ok=True)
-    with contextlib.suppress(OSError):
-        sys.stderr.write("auditor: building the native counter for this torch, once (about half a minute)\n")
+    say("building the native counter for this torch, once (about half a minute)")
     try:
         _run([sys.executable, "-c", _PROGRAM, NAME, str(SOURCE), str(folder)], deadline_s)
         built = folder / f"{NAME}.so"

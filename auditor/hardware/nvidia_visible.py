@@ -60,18 +60,26 @@ def _names(library: Any, handles: list[Any]) -> set[str]:
 
 
 def _chosen(library: Any, handles: list[Any], wish: str, by_number: bool) -> list[Selected]:
-    """The devices that a wish names, up to the first entry that names none or one twice, as CUDA reads it."""
+    """The devices that a wish names, up to the first entry that names none; none at all where one is named twice.
+
+    Source: torch.cuda's reading of the variable; the first entry says whether all are numbers, GPUs or slices.
+    """
     order = "" if by_number else "; the order of the PCI bus is assumed"
-    selected: list[Selected] = []
-    seen: set[str] = set()
-    for entry in (part.strip() for part in wish.split(",")):
-        one = _named(library, handles, entry)
-        if one is None or entry in seen:
+    selected: dict[str, Selected] = {}
+    entries = [part.strip() for part in wish.split(",")]
+    for entry in entries:
+        one = _named(library, handles, entry) if _form(entry) == _form(entries[0]) else None
+        if one is None:
             break
-        seen.add(entry)
+        if entry in selected:
+            return []
         how = f"CUDA_VISIBLE_DEVICES: {entry}{order if entry.isdigit() else ''}"
-        selected.append(Selected(handle=one.handle, part=one.part, given={**one.given, "selected_by": how}))
-    return selected
+        selected[entry] = Selected(handle=one.handle, part=one.part, given={**one.given, "selected_by": how})
+    return list(selected.values())
+
+
+def _form(entry: str) -> str:
+    return next((prefix for prefix in ("GPU-", "MIG-") if entry.startswith(prefix)), "number")
 
 
 def _named(library: Any, handles: list[Any], entry: str) -> Selected | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import importlib.util
 import json
 import os
@@ -64,8 +63,9 @@ def attach() -> None:
     except Exception as error:
         if strict:
             raise
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"auditor: this process is not counted: {error!r}\n")
+        from auditor.console import say
+
+        say(f"this process is not counted: {error!r}")
 
 
 def _start_session() -> None:

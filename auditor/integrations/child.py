@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.config import Settings
+from auditor.console import say
 from auditor.distributed import RANK_PID
 
 _HOOK = Path(__file__).resolve().parent / "hook"
@@ -80,7 +81,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> Ended:
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        print(f"auditor: {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        say(f"{command[0]}: {error.strerror}")
         return Ended(code=_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE, signal=0)
     try:
         return _wait(pid, watched)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor import genesis
 from auditor.config import Settings
+from auditor.console import say
 from auditor.device.probing import measure_visible
 from auditor.distributed import Place
 from auditor.errors import AuditorError, DeviceError, LedgerUnwritable
@@ -24,13 +23,6 @@ from auditor.records import Exit, Genesis
 from auditor.units import scientific
 
 STATUS_FILE = "status.json"
-
-
-def say(message: str) -> None:
-    """One line on stderr."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"auditor: {message}\n")
-        sys.stderr.flush()
 
 
 @dataclass(slots=True)

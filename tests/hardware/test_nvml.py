@@ -173,7 +173,9 @@ def test_a_device_that_is_lost_is_named_with_reasons_for_everything(fake: Fake) 
         ("1,0", ["9999", "1111"]),
         (" 1 , 0 ", ["9999", "1111"]),
         ("0,2,1", ["1111"]),  # the list ends at the first entry that names nothing
-        ("0,0", ["1111"]),
+        ("0,0", []),  # as torch has it: an entry that is repeated leaves none
+        ("0,GPU-1111", ["1111"]),  # the first entry says of what form all are
+        ("GPU-9999,0", ["9999"]),
         ("GPU-99999999-8888-7777-6666-555555555555", ["9999"]),
         ("GPU-9999", ["9999"]),
         ("GPU-", []),  # more than one
