@@ -60,6 +60,14 @@ class SegmentBook:
         with self._lock:
             return self._known.operations() + self._folded
 
+    def head_note(self) -> str:
+        """The present head as a signed note (C2SP tlog-checkpoint), for whoever keeps it elsewhere.
+
+        It is what the last write came to, whether or not that has reached the disk; it stays when the book is closed.
+        """
+        with self._lock:
+            return self._writer.note
+
     @property
     def writer(self) -> SegmentWriter:
         """The segment that is written."""

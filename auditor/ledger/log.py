@@ -53,6 +53,7 @@ class Draft:
     def __init__(self, tree: Frontier, signer: Signer, key: SigningKey) -> None:
         self.tree = tree.copy()
         self.head = NO_HEAD
+        self.signature = ""  # of the last checkpoint
         self.data = bytearray()
         self._signer = signer
         self._key = key
@@ -74,8 +75,8 @@ class Draft:
     def sign(self) -> None:
         """A checkpoint vouches for all lines so far."""
         self.head = head_of(self.tree)
-        signature = self._signer.sign(self.head, self._key)
-        self._put(checkpoint_after(self._last, signature))
+        self.signature = self._signer.sign(self.head, self._key)
+        self._put(checkpoint_after(self._last, self.signature))
         self._unsigned_bytes = 0
 
     def _put(self, line: bytes) -> None:

@@ -38,6 +38,7 @@ class SegmentWriter:
         self.path = path
         self.genesis = genesis
         self.head = NO_HEAD  # of the last checkpoint
+        self.note = ""  # that checkpoint as a signed note
         self._tree = Frontier()
         self._signer = Signer.of(genesis)
         self._key = key
@@ -92,6 +93,7 @@ class SegmentWriter:
                 # The rest is not tried again: readers see a torn tail, the next start cuts it.
                 raise LedgerUnwritable(f"{self.path}: the disk took {written} of {len(draft.data)} bytes")
             self._tree, self.head = draft.tree, draft.head
+            self.note = self._signer.note(draft.head, draft.signature)
         return draft.head
 
     def sync(self) -> None:

@@ -45,6 +45,15 @@ def test_every_checkpoint_of_a_segment_is_a_note_that_holds(run) -> None:
         check_note(signer.note(Head(size, root), read_checkpoint(lines[size])), genesis.public_key, size, root)
 
 
+def test_a_book_gives_out_the_note_of_its_last_checkpoint(run) -> None:
+    book = run.book()
+    for number in range(3):
+        head = run.interval(book, number)
+        check_note(book.head_note(), run.key.public_hex, head.size, head.root)
+    sealed = book.seal("finished")
+    check_note(book.head_note(), run.key.public_hex, sealed.size, sealed.root)
+
+
 def check_note(note: str, public_hex: str, size: int, root: str) -> None:
     """As a reader of notes who knows nothing of ledgers."""
     text, blank, signature = note.rpartition("\n\n")
