@@ -20,7 +20,11 @@
     └── LedgerError                  exit 1   the record could not be written or read
         ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
         ├── LedgerInvalid            exit 4   a hash, signature or amount is false
+        ├── LedgerDiverged           exit 4   the ledger contradicts a head that is held elsewhere
         ├── KeyFileError             exit 2   a signing key that cannot be used
+        ├── NoteError                exit 2   a head, proof or statement that cannot be read, or is not signed
+        ├── WitnessError             exit 1   a witness is down, slow, refuses, or answers falsely
+        ├── WitnessStateError        exit 1   a witness lost its memory, or has another key than its memory
         └── SchemaFromFuture         exit 2   written by a newer auditor
 
 Each error says what is wrong (its message) and what to do (`remedy`); only `cli` turns it into text and an exit code.
@@ -162,6 +166,35 @@ class LedgerInvalid(LedgerError):
 
     exit_code = ExitCode.INVALID
     default_remedy = "Keep the directory as evidence; compare it with a copy or a head held elsewhere."
+
+
+class LedgerDiverged(LedgerError):
+    """The ledger contradicts a head that is held elsewhere."""
+
+    exit_code = ExitCode.INVALID
+    default_remedy = "Keep the directory and the head as evidence: one of them is not what was written at the time."
+
+
+class NoteError(LedgerError):
+    """A signed head, proof or statement cannot be read, or its signature is false."""
+
+    exit_code = ExitCode.USAGE
+    default_remedy = "Ask whoever gave you the file for it again: it was damaged, cut short or is of another kind."
+
+
+class WitnessError(LedgerError):
+    """A witness could not be asked, refused, or answered with something that does not hold."""
+
+    default_remedy = "The ledger is whole without it; run `auditor anchor` again later, or ask another witness."
+
+
+class WitnessStateError(LedgerError):
+    """A witness cannot vouch for what it saw before: its memory is gone, or is not that of its key."""
+
+    default_remedy = (
+        "A witness that forgot could co-sign a second history. Retire its key: begin a new witness in an empty"
+        " directory and tell those who trust it the new key."
+    )
 
 
 class KeyFileError(LedgerError):

@@ -17,6 +17,7 @@ SCHEMA_NUMBER = 3
 LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
+MOST_NOTED = 2**16  # heads of others that a segment notes
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
@@ -142,6 +143,31 @@ class HardwareAgain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """A key is followed by another: said, and signed, by the one that is followed.
+
+    Where that is the key of the segment, its checkpoint is the last that it signs, and the other signs what follows.
+    Any other one tells how the segment's key came to be.
+    """
+
+    kind: ClassVar[str] = "rotation"
+    number: int  # rotations of a first key are numbered from 1
+    previous: str  # Ed25519, 64 hex digits
+    following: str
+    made_us: int  # since 1970, UTC, for information
+    signature: str  # by the previous key over `ledger.rotation.statement`, in base64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedHeads:
+    """Where other segments of the directory stood, so that one that is cut short or taken away is missed."""
+
+    kind: ClassVar[str] = "heads"
+    heads: tuple[tuple[str, int, str], ...]  # (segment's file name, bytes up to a checkpoint's end, its signature)
+    others: int  # segments that stood there beside these
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How the command ended, seen from the launcher."""
 
@@ -194,6 +220,8 @@ Body = (
     | SecondOpinion
     | Hardware
     | HardwareAgain
+    | Rotation
+    | NotedHeads
     | Exit
     | Recovered
     | Seal

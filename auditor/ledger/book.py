@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import Known, amounts_of
+from auditor.ledger.noting import note_earlier, note_others
+from auditor.ledger.rotation import check_rotation
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations, add_up
 from auditor.records import (
@@ -22,6 +24,7 @@ from auditor.records import (
     PurposeChange,
     Record,
     Recovered,
+    Rotation,
     Seal,
     SecondOpinion,
 )
@@ -31,6 +34,7 @@ from auditor.units import parse_ops
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from auditor.ledger.keys import SigningKey
     from auditor.ledger.notes import Head
     from auditor.ledger.segment import SegmentWriter
 
@@ -40,8 +44,10 @@ _MOST_WAITING = 64  # hardware records that wait for the next write
 class SegmentBook:
     """The book of one segment; any thread of its process may write. Errors are those of `SegmentWriter`."""
 
-    def __init__(self, writer: SegmentWriter, recovered: Iterable[Recovered] = ()) -> None:
-        """``recovered``: what `recover` cut from earlier segments; it is written first."""
+    def __init__(
+        self, writer: SegmentWriter, recovered: Iterable[Recovered] = (), line_of_key: Iterable[Rotation] = ()
+    ) -> None:
+        """``line_of_key``: how the key came to be. ``recovered``: what `recover` cut. Both are written first."""
         self._writer = writer
         self._lock = threading.RLock()
         self._known = Known()
@@ -51,8 +57,9 @@ class SegmentBook:
         self._folded = Operations.none()
         self.steps = 0
         self.elapsed_us = 0
-        for tail in recovered:
-            self.append(tail)
+        first: list[Body] = [*line_of_key, *recovered, *note_earlier(writer.path)]
+        if first:
+            self._write(first)
 
     @property
     def operations(self) -> Operations:
@@ -104,7 +111,7 @@ class SegmentBook:
             self.elapsed_us = elapsed_us
             return head
 
-    def append(self, body: PurposeChange | SecondOpinion | Hardware | Exit | Recovered) -> Head:
+    def append(self, body: PurposeChange | SecondOpinion | Hardware | Exit) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
             return self._write([body])
@@ -157,6 +164,19 @@ class SegmentBook:
             self._forms[form] = len(self._forms)
         return seen
 
+    def rotate(self, rotation: Rotation, key: SigningKey) -> Head:
+        """It is written, and signed by the present key, that ``key`` follows it; what comes next is signed by that one.
+
+        Raises: LedgerInvalid: the rotation is not from the present key to that one; nothing is written.
+        """
+        with self._lock, self._writer.fatal():
+            check_rotation(rotation)
+            if (rotation.previous, rotation.following) != (self._writer.public_hex, key.public_hex):
+                raise LedgerInvalid("a rotation is not from the key that signs to the one that is to sign")
+            head = self._write([rotation])
+            self._writer.take_key(key)
+            return head
+
     def sync(self) -> None:
         """All of it survives a loss of power."""
         with self._lock:
@@ -167,13 +187,14 @@ class SegmentBook:
         with self._lock:
             head = self._write(
                 [
+                    *note_others(self._writer.path, everything=self._writer.genesis.role == "launcher"),
                     Seal(
                         steps=self.steps,
                         elapsed_us=self.elapsed_us,
                         **amounts_of(self.operations),
                         gaps=self._gaps,
                         reason=reason,
-                    )
+                    ),
                 ]
             )
             self._writer.sync()

@@ -9,8 +9,10 @@ from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
 from auditor.ledger.prices import Prices, Recount, first_difference, read_amounts
+from auditor.ledger.rotation import check_rotation
 from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
 from auditor.records import (
+    MOST_NOTED,
     TALLIES_LIMIT_BYTES,
     Body,
     Folded,
@@ -18,8 +20,10 @@ from auditor.records import (
     Genesis,
     Hardware,
     HardwareAgain,
+    NotedHeads,
     PurposeChange,
     Record,
+    Rotation,
     Seal,
     SecondOpinion,
     Signatures,
@@ -54,9 +58,12 @@ class Contents:
         self._notes: list[Body] = []
         self._sealed = False
         self._line = 0  # of the record that is taken
+        self._last = 0  # line of the checkpoint that vouches for it
+        self._key = ""  # that signs here
         self._rows_at: list[int] = []  # lines of the intervals that are taken
         self.genesis: Genesis | None = None
         self.records = 0
+        self.noted: list[tuple[str, int, str]] = []  # heads of other segments
         self.started_us = self.ended_us = 0  # times of the first and the last record
 
     def take(self, stretch: Stretch) -> None:
@@ -77,6 +84,7 @@ class Contents:
         """Intervals with nothing but frequent kinds between them are taken together: there are millions of them."""
         rows: list[Row] = []
         self._rows_at = []
+        self._last = stretch.before + len(stretch.lines)
         for number, line in enumerate(stretch.lines, stretch.before + 1):
             match = FREQUENT.fullmatch(line)
             if match is None:
@@ -162,17 +170,29 @@ class Contents:
                 self.intervals.add_folded(body, read_amounts(body.operations, body.unpriced), record.time_us)
             case Seal() as body:
                 self._compare_seal(body)
-            case Gap() as body:
-                self._gaps.add(body)
-            case Hardware() | HardwareAgain() as body:
-                self._sights.add(body)
-            case PurposeChange() as body:
-                Purpose(body.purpose)
-            case SecondOpinion() as body:
-                _check_opinion(body)
-                self._notes.append(body)
             case body:
-                self._notes.append(body)
+                self._notice(body)
+
+    def _notice(self, body: Body) -> None:
+        """What changes no amount."""
+        match body:
+            case Gap():
+                self._gaps.add(body)
+            case Hardware() | HardwareAgain():
+                self._sights.add(body)
+            case NotedHeads():
+                self._note_heads(body)
+            case Rotation():
+                self._change_key(body)
+            case PurposeChange():
+                Purpose(body.purpose)
+            case _:
+                self._keep(body)
+
+    def _keep(self, body: Body) -> None:
+        if isinstance(body, SecondOpinion):
+            _check_opinion(body)
+        self._notes.append(body)
 
     def _begin(self, genesis: Genesis) -> None:
         if genesis.role not in ("rank", "process", "launcher"):
@@ -180,7 +200,21 @@ class Contents:
         if min(genesis.rank, genesis.attempt, genesis.expected_ranks) < 0 or not genesis.nonce:
             raise LedgerInvalid("rank, attempt, expected_ranks and nonce: none may be negative or empty")
         self.genesis = genesis
+        self._key = genesis.public_key
         self._prices.binding = self._recount is not None and genesis.digests.get("formulas") == self._recount.digest
+
+    def _change_key(self, body: Rotation) -> None:
+        check_rotation(body)
+        if body.previous == self._key:
+            if self._line != self._last - 1:
+                raise LedgerInvalid("a rotation of the segment's key is not the last record before its checkpoint")
+            self._key = body.following
+        self._notes.append(body)
+
+    def _note_heads(self, body: NotedHeads) -> None:
+        self.noted += body.heads
+        if len(self.noted) > MOST_NOTED or any(size < 1 for _, size, _ in body.heads):
+            raise LedgerInvalid(f"it notes more than {MOST_NOTED} heads of other segments, or an empty one")
 
     def _spend(self, body: Signatures | TallyRecord) -> None:
         self._tallies_bytes += size_of(body)

@@ -63,10 +63,15 @@ def of_segments(segments: Sequence[SegmentReading]) -> Iterator[Finding]:
 
 
 def _capped(check: Callable[[SegmentReading], Finding | None], segments: Sequence[SegmentReading]) -> Iterator[Finding]:
-    found = [finding for finding in map(check, segments) if finding]
-    yield from found[:_MOST_ALIKE]
-    if len(found) > _MOST_ALIKE:
-        yield found[-1]._replace(text=f"The same holds for {len(found) - _MOST_ALIKE} more segments.")
+    yield from capped([finding for finding in map(check, segments) if finding])
+
+
+def capped(found: Sequence[Finding]) -> Iterator[Finding]:
+    """The worst findings of a kind, one by one, and how many more there are."""
+    ranked = sorted_by_weight(found)
+    yield from ranked[:_MOST_ALIKE]
+    if len(ranked) > _MOST_ALIKE:
+        yield ranked[-1]._replace(text=f"The same holds for {len(ranked) - _MOST_ALIKE} more segments.")
 
 
 def _damage(segment: SegmentReading) -> Finding | None:

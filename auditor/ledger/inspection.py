@@ -7,9 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.contents import Contents
-from auditor.ledger.log import Ending, Scanner
+from auditor.ledger.log import Ending, Scanner, Stretch
 from auditor.ledger.places import is_held, open_regular
-from auditor.records import Exit, Recovered, SecondOpinion, time_text
+from auditor.records import Exit, Recovered, Rotation, SecondOpinion, time_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,8 @@ class SegmentReading:
     genesis: Genesis
     records: int  # without checkpoints
     head: Head  # of the last checkpoint
+    note: str  # that checkpoint as a signed note
+    sound_bytes: int  # up to and with that checkpoint
     broken: str  # what is false, and where; "" where nothing is
     sealed: bool
     live: bool  # its writer holds it still
@@ -49,6 +51,8 @@ class SegmentReading:
     second_opinions: tuple[SecondOpinion, ...]
     hardware: tuple[Hardware, ...]
     recovered: tuple[Recovered, ...]
+    rotations: tuple[Rotation, ...]
+    noted: tuple[tuple[str, int, str], ...]  # heads of other segments: name, bytes, signature
     exit: Exit | None
 
 
@@ -61,14 +65,14 @@ class Unreadable:
     false: bool
 
 
-def read_segment(path: Path, recount: Recount | None) -> SegmentReading | Unreadable:
-    """What the file holds, whatever it holds.
+def read_segment(path: Path, recount: Recount | None, *, until: int | None = None) -> SegmentReading | Unreadable:
+    """What the file holds, whatever it holds; ``until``: up to the checkpoint over so many lines.
 
     Raises: SchemaFromFuture: it was written by a newer auditor.
     """
     try:
         with open_regular(path) as file:
-            return _Reader(path.name, recount).read(file, held=is_held(file))
+            return _Reader(path.name, recount, until).read(file, held=is_held(file))
     except OSError as error:
         return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
 
@@ -76,8 +80,10 @@ def read_segment(path: Path, recount: Recount | None) -> SegmentReading | Unread
 class _Reader:
     """Leads a segment's bytes through the log into its contents."""
 
-    def __init__(self, name: str, recount: Recount | None) -> None:
+    def __init__(self, name: str, recount: Recount | None, until: int | None) -> None:
         self._name = name
+        self._until = until
+        self._bytes = 0
         self._contents = Contents(recount)
         self._scanner = Scanner()
 
@@ -85,12 +91,22 @@ class _Reader:
         broken, ending = "", None
         try:
             while data := file.read(_CHUNK_BYTES):
+                self._bytes += len(data)
                 for stretch in self._scanner.feed(data):
-                    self._contents.take(stretch)
-            ending = self._scanner.finish()
+                    self._contents.take(self._wanted(stretch))
+                if self._until is not None and self._scanner.lines > self._until:
+                    break
+            else:
+                ending = self._scanner.finish()
         except LedgerInvalid as error:
             broken = str(error)
         return self._conclude(broken, ending, held=held)
+
+    def _wanted(self, stretch: Stretch) -> Stretch:
+        """The part of it that is wanted, its checkpoint included."""
+        if self._until is None:
+            return stretch
+        return Stretch(stretch.before, stretch.lines[: max(self._until + 1 - stretch.before, 0)])
 
     def _conclude(self, broken: str, ending: Ending | None, *, held: bool) -> SegmentReading | Unreadable:
         contents = self._contents
@@ -104,6 +120,8 @@ class _Reader:
             genesis=contents.genesis,
             records=contents.records,
             head=self._scanner.head,
+            note=self._scanner.note,
+            sound_bytes=self._bytes - (ending.torn_bytes if ending else 0),
             broken=broken,
             sealed=sealed,
             live=live,
@@ -121,5 +139,7 @@ class _Reader:
             second_opinions=contents.notes(SecondOpinion),
             hardware=contents.hardware(),
             recovered=contents.notes(Recovered),
+            rotations=contents.notes(Rotation),
+            noted=tuple(contents.noted),
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )

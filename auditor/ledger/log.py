@@ -17,7 +17,7 @@ from auditor.errors import LedgerError, LedgerInvalid
 from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
 from auditor.ledger.notes import Head, Signer, head_of
 from auditor.lines import checkpoint_after, read_checkpoint, read_record
-from auditor.records import Genesis
+from auditor.records import Genesis, Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ LINE_LIMIT_BYTES = 16 * 2**20
 STRETCH_LIMIT_BYTES = 4 * 2**20
 NO_HEAD = Head(0, "")
 _SEAL = re.compile(rb'\[[0-9]+,"seal",')
+_ROTATION = b'"rotation",{'  # in a line that may be one
 _DECODER = json.JSONDecoder()
 
 
@@ -90,6 +91,7 @@ class Scanner:
 
     def __init__(self) -> None:
         self.head = NO_HEAD  # the last checkpoint that was found sound
+        self.note = ""  # that checkpoint as a signed note
         self.lines = 0  # found sound
         self._rest = b""
         self._open: list[bytes] = []  # whole lines after the last checkpoint
@@ -113,7 +115,9 @@ class Scanner:
             stretch = [*self._open, *lines[: at + 1]]
             self._open, self._open_bytes = [], 0
             self._keep(lines[at + 1 :])
-            yield from self._confirm(stretch)
+            for piece in _by_key(stretch):
+                yield from self._confirm(piece)
+                self._follow_key(piece)
         if len(self._rest) > LINE_LIMIT_BYTES:
             raise self._false(len(self._open), f"longer than {LINE_LIMIT_BYTES} bytes")
         if self._open_bytes > STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES:
@@ -148,6 +152,14 @@ class Scanner:
         if self._signer is None:
             raise self._false(0, f"a record of kind {body.kind!r} cannot stand here: the first is the genesis")
 
+    def _follow_key(self, piece: Sequence[bytes]) -> None:
+        """Where the piece ends with the present key naming another, that one signs what comes next."""
+        if self._signer is None or len(piece) < 2 or _ROTATION not in piece[-2]:
+            return
+        body = read_record(piece[-2]).body
+        if isinstance(body, Rotation) and body.previous == self._signer.public_hex:
+            self._signer = Signer(self._signer.origin, body.following)
+
     def _confirm(self, stretch: list[bytes]) -> Iterator[Stretch]:
         """The stretch, if its last line vouches for it, else what an earlier checkpoint in it vouches for."""
         hashes = leaf_hashes(stretch)
@@ -166,6 +178,8 @@ class Scanner:
         self._tree.extend(hashes[:-1])
         self.head = head_of(self._tree)
         self._tree.extend(hashes[-1:])
+        if self._signer:
+            self.note = self._signer.note(self.head, read_checkpoint(stretch[-1]) or "")
         self.lines = self._tree.size
         self._sealed = len(stretch) > 1 and _SEAL.match(stretch[-2]) is not None
         return Stretch(before, stretch)
@@ -187,9 +201,19 @@ class Scanner:
                 return self._false(index, cause)
         first, last = self.lines + 1, self.lines + len(stretch)
         return LedgerInvalid(
-            f"lines {first} to {last}: the checkpoint in line {last} is not signed, by the key of the first record, "
-            "over the lines before it: one of them was changed, moved, taken out or put in"
+            f"lines {first} to {last}: the checkpoint in line {last} is not signed, by the key that signs "
+            "this part, over the lines before it: one of them was changed, moved, taken out or put in"
         )
+
+
+def _by_key(stretch: list[bytes]) -> Iterator[list[bytes]]:
+    """The stretch, cut after each checkpoint that may be the last of its key."""
+    start = 0
+    for index, line in enumerate(stretch[:-2]):
+        if _ROTATION in line and read_checkpoint(stretch[index + 1]):
+            yield stretch[start : index + 2]
+            start = index + 2
+    yield stretch[start:]
 
 
 def fault_of_tail(lines: Sequence[bytes], rest: bytes) -> tuple[int, str] | None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from auditor.errors import NoteError
 from auditor.ledger.keys import verify
 from auditor.ledger.places import segment_name
 
 if TYPE_CHECKING:
     from auditor.ledger.keys import SigningKey
     from auditor.ledger.merkle import Frontier
+    from auditor.ledger.signed import SignedHead
     from auditor.records import Genesis
 
 _ED25519 = b"\x01"  # signed-note's byte for this type of signature
@@ -75,6 +77,17 @@ class Signer:
             return verify(self.public_hex, base64.b64decode(signature, validate=True), self.text(head).encode())
         except (binascii.Error, ValueError):
             return False
+
+    def vouches_for(self, note: SignedHead) -> bool:
+        """Whether this signer signed the note; no where it bears none of its signatures.
+
+        Raises: NoteError: it bears one, and that is false.
+        """
+        marked = [part for part in note.signatures if (part.name, part.key_id) == (self.origin, self.key_id)]
+        for part in marked:
+            if not verify(self.public_hex, part.data, note.text.encode()):
+                raise NoteError(f"the head of {note.origin} bears a signature of {self.public_hex} that is false")
+        return bool(marked)
 
     def note(self, head: Head, signature: str) -> str:
         """The whole signed note, which any tool for transparency logs can check."""

@@ -12,6 +12,7 @@ from auditor.ledger import findings
 from auditor.ledger.curve import Point
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
+from auditor.ledger.noting import check_noted
 from auditor.ledger.places import cuttings_of, open_regular, segment_name, segment_paths, segments_of
 from auditor.ledger.prices import Recount
 from auditor.operations import add_up
@@ -75,6 +76,7 @@ def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | 
     said += findings.of_unreadable(unreadable)
     said += _of_folder(directory)
     said += _of_cuttings(directory, counted)
+    said += check_noted(directory, counted, [segment.name for segment in unreadable])
     said += findings.of_folded(counted)
     said += findings.of_keys(counted, trusted_key)
     if recount:

@@ -96,6 +96,11 @@ class SegmentWriter:
             self.note = self._signer.note(draft.head, draft.signature)
         return draft.head
 
+    def take_key(self, key: SigningKey) -> None:
+        """What comes next is signed by this key; the last record was a `Rotation` to it."""
+        self._key = key
+        self._signer = Signer(self._signer.origin, key.public_hex)
+
     def sync(self) -> None:
         """What was appended survives a loss of power.
 
@@ -112,6 +117,11 @@ class SegmentWriter:
         if descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+    @property
+    def public_hex(self) -> str:
+        """The public half of the key that signs now."""
+        return self._key.public_hex
 
     @property
     def alive(self) -> bool:

@@ -30,7 +30,11 @@ ERRORS = {
     "LedgerError": ("AuditorError", 1),
     "LedgerUnwritable": ("LedgerError", 1),
     "LedgerInvalid": ("LedgerError", 4),
+    "LedgerDiverged": ("LedgerError", 4),
     "KeyFileError": ("LedgerError", 2),
+    "NoteError": ("LedgerError", 2),
+    "WitnessError": ("LedgerError", 1),
+    "WitnessStateError": ("LedgerError", 1),
     "SchemaFromFuture": ("LedgerError", 2),
 }
 EXIT_CODES = {"PASS": 0, "FAILURE": 1, "USAGE": 2, "THRESHOLD": 3, "INVALID": 4, "INCOMPLETE": 5}
