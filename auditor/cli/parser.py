@@ -86,8 +86,41 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="the run's directory")
-    parser.add_argument("--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it")
+    parser.add_argument(
+        "--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it, or the keys before"
+    )
     parser.add_argument("--require", choices=_VERDICTS, help="end with 5 when the verdict is worse than this")
+    parser.add_argument(
+        "--head",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="heads that you kept (what `auditor anchor` wrote, or its short text), to hold the ledger against",
+    )
+    _add_witness_key(parser)
+    parser.add_argument(
+        "--quorum", type=_number, metavar="N", help="so many of these witnesses must have co-signed (default: all)"
+    )
+    parser.add_argument(
+        "--revocation", metavar="FILE", action="append", default=[], help="a key's revocation (`auditor key revoke`)"
+    )
+
+
+def _add_witness_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--witness-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="a witness that you trust: the line that `auditor witness` printed, or a file with it",
+    )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("not a positive number")
+    return number
 
 
 def _add_verify(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
 from auditor.errors import ExitCode, UsageError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Reading, Recount, Verdict, read_ledger, read_public_key
+from auditor.ledger.cosigning import Witness, read_witness
+from auditor.ledger.heads import find_heads
+from auditor.ledger.outside import Held, Outside
+from auditor.ledger.revocation import read_revocation
+from auditor.ledger.signed import SignedHead, read_heads, read_text
 
 _ORDER = (Verdict.INVALID, Verdict.DIVERGED, Verdict.INCOMPLETE, Verdict.UNANCHORED, Verdict.WITNESSED)
 
@@ -18,7 +24,43 @@ def read(options: argparse.Namespace) -> Reading:
     """The ledger that the command line names, every total recounted."""
     trusted = read_public_key(options.key) if options.key else None
     recount = Recount(price=Pricer().price, digest=TABLE.digest)
-    return read_ledger(Path(options.directory), recount=recount, trusted_key=trusted)
+    directory = Path(options.directory)
+    return read_ledger(directory, recount=recount, trusted_key=trusted, outside=outside(options, directory))
+
+
+def outside(options: argparse.Namespace, directory: Path) -> Outside:
+    """What the command line brings along to hold a ledger against."""
+    witnesses = witnesses_of(options.witness_key)
+    quorum = len(witnesses) if options.quorum is None else options.quorum
+    if quorum > len(witnesses):
+        raise UsageError(f"--quorum {quorum}: there are {len(witnesses)} witnesses given with --witness-key")
+    found = {source: _heads(source, directory) for source in options.head}
+    return Outside(
+        held=tuple(Held(_name(source), head) for source, heads in found.items() for head in heads or ()),
+        lost=tuple(source for source, heads in found.items() if heads is None),
+        witnesses=witnesses,
+        quorum=quorum,
+        revocations=tuple(read_revocation(read_text(Path(source))) for source in options.revocation),
+    )
+
+
+def witnesses_of(keys: Iterable[str]) -> tuple[Witness, ...]:
+    """The witnesses that these keys name, each once.
+
+    Raises: UsageError: two of them share a key: they would be one witness that counts twice.
+    """
+    witnesses = tuple(dict.fromkeys(map(read_witness, keys)))
+    if len({witness.public_hex for witness in witnesses}) < len(witnesses):
+        raise UsageError("--witness-key: two of the witnesses have one and the same key")
+    return witnesses
+
+
+def _heads(source: str, directory: Path) -> list[SignedHead] | None:
+    return read_heads(read_text(Path(source))) if Path(source).is_file() else find_heads(directory, source)
+
+
+def _name(source: str) -> str:
+    return source if Path(source).is_file() else "the text that you kept"
 
 
 def verdict_code(reading: Reading, require: str | None) -> ExitCode:

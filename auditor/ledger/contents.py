@@ -59,7 +59,7 @@ class Contents:
         self._sealed = False
         self._line = 0  # of the record that is taken
         self._last = 0  # line of the checkpoint that vouches for it
-        self._key = ""  # that signs here
+        self.keys: list[str] = []  # that sign, in their order
         self._rows_at: list[int] = []  # lines of the intervals that are taken
         self.genesis: Genesis | None = None
         self.records = 0
@@ -200,15 +200,15 @@ class Contents:
         if min(genesis.rank, genesis.attempt, genesis.expected_ranks) < 0 or not genesis.nonce:
             raise LedgerInvalid("rank, attempt, expected_ranks and nonce: none may be negative or empty")
         self.genesis = genesis
-        self._key = genesis.public_key
+        self.keys.append(genesis.public_key)
         self._prices.binding = self._recount is not None and genesis.digests.get("formulas") == self._recount.digest
 
     def _change_key(self, body: Rotation) -> None:
         check_rotation(body)
-        if body.previous == self._key:
+        if body.previous == self.keys[-1]:
             if self._line != self._last - 1:
                 raise LedgerInvalid("a rotation of the segment's key is not the last record before its checkpoint")
-            self._key = body.following
+            self.keys.append(body.following)
         self._notes.append(body)
 
     def _note_heads(self, body: NotedHeads) -> None:

@@ -43,6 +43,16 @@ UNANCHORED = Finding(
 )
 
 
+def of_anchors(said: Sequence[Finding], coverage: Finding | None) -> list[Finding]:
+    """What heads from outside make of it; without any it is unanchored, where nothing worse is to be said."""
+    verdict = worst(said)
+    if verdict in (Verdict.INVALID, Verdict.DIVERGED):
+        return []
+    if coverage is not None:
+        return [coverage]
+    return [UNANCHORED] if verdict is not Verdict.INCOMPLETE else []
+
+
 def worst(findings: Iterable[Finding]) -> Verdict:
     """The verdict that these findings come to."""
     order = list(Verdict)
@@ -184,7 +194,7 @@ def of_recount(segments: Iterable[SegmentReading], digest: str) -> Iterator[Find
         was = add_up([(segment.recorded, 1) for segment in changed]).total
         now = add_up([(segment.operations, 1) for segment in changed]).total
         yield Finding(
-            Verdict.UNANCHORED,
+            Verdict.WITNESSED,
             f"Recorded under formula table {table[:12] or 'unnamed'}, recounted under {digest[:12]}: "
             f"the total was {was}, is {now}.",
         )
@@ -197,24 +207,10 @@ def of_folded(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
         number = sum(segment.folded_intervals for segment in folded)
         total = scientific(add_up([(segment.folded, 1) for segment in folded]).total)
         yield Finding(
-            Verdict.UNANCHORED,
+            Verdict.WITNESSED,
             f"Shapes never came to rest, so {number} intervals hold amounts and no tallies: their {total} operations "
             "are part of the total, exactly as recorded, and cannot be counted again.",
         )
-
-
-def of_keys(segments: Sequence[SegmentReading], trusted_key: str | None) -> Iterator[Finding]:
-    """Who signed: another key than the one that is trusted, or several."""
-    keys = {segment.genesis.public_key for segment in segments}
-    if trusted_key is None and len(keys) > 1:
-        yield Finding(Verdict.UNANCHORED, f"Its segments are signed by {len(keys)} different keys.")
-    strangers = [segment for segment in segments if trusted_key not in (None, segment.genesis.public_key)]
-    for segment in strangers[:_MOST_ALIKE]:
-        key = segment.genesis.public_key
-        yield Finding(Verdict.INVALID, f"{segment.name} is signed by the key {key}, not by the trusted one.")
-    if len(strangers) > _MOST_ALIKE:
-        more = len(strangers) - _MOST_ALIKE
-        yield Finding(Verdict.INVALID, f"{more} more segments are not signed by the trusted key.")
 
 
 def floor(findings: Iterable[Finding], operations: Operations) -> Iterator[Finding]:

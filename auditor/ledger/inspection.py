@@ -52,6 +52,7 @@ class SegmentReading:
     hardware: tuple[Hardware, ...]
     recovered: tuple[Recovered, ...]
     rotations: tuple[Rotation, ...]
+    keys: tuple[str, ...]  # that sign it, in their order
     noted: tuple[tuple[str, int, str], ...]  # heads of other segments: name, bytes, signature
     exit: Exit | None
 
@@ -140,6 +141,7 @@ class _Reader:
             hardware=contents.hardware(),
             recovered=contents.notes(Recovered),
             rotations=contents.notes(Rotation),
+            keys=tuple(contents.keys),
             noted=tuple(contents.noted),
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )

@@ -42,6 +42,16 @@ def cuttings_of(directory: Path) -> Path:
     return directory / "cut"
 
 
+def anchors_of(directory: Path) -> Path:
+    """The folder that holds copies of the heads that were given away."""
+    return directory / "anchors"
+
+
+def witnessed_of(directory: Path) -> Path:
+    """The folder that holds heads with the cosignatures of witnesses."""
+    return directory / "witnessed"
+
+
 def segment_name(genesis: Genesis) -> str:
     """The file name of the segment that begins with this record."""
     attempt = f"attempt-{genesis.attempt:03d}"

@@ -13,8 +13,10 @@ from auditor.ledger.curve import Point
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.noting import check_noted
+from auditor.ledger.outside import NOTHING, Outside, gather, of_coverage
 from auditor.ledger.places import cuttings_of, open_regular, segment_name, segment_paths, segments_of
 from auditor.ledger.prices import Recount
+from auditor.ledger.trust import Keys
 from auditor.operations import add_up
 
 if TYPE_CHECKING:
@@ -58,13 +60,16 @@ class Reading:
     segments: tuple[SegmentReading, ...]
 
 
-def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | None = None) -> Reading:
+def read_ledger(
+    directory: Path, *, recount: Recount | None, trusted_key: str | None = None, outside: Outside = NOTHING
+) -> Reading:
     """The reading of a ledger; what is false or missing in it is told in the verdict and its reasons.
 
     recount: prices every tally again; None takes the recorded amounts. trusted_key: the public key, in
-    hexadecimal, that must have signed.
+    hexadecimal, that must have signed, or have been followed by the one that did. outside: what the ledger is held
+    against.
     Raises: NotALedger: there is none. SchemaFromFuture: a newer auditor wrote it. LedgerInvalid: no segment
-    has a first record that can be read.
+    has a first record that can be read. NoteError: a head to hold it against is falsely signed.
     """
     read = [read_segment(path, recount) for path in _paths(directory)]
     unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
@@ -72,16 +77,29 @@ def read_ledger(directory: Path, *, recount: Recount | None, trusted_key: str | 
     if not segments:
         raise LedgerInvalid(f"{directory}: no segment can be read: {unreadable[0].name}: {unreadable[0].cause}")
     counted, said = _separate(segments)
+    comparison = gather(directory, counted, outside)
+    keys = Keys(counted, trusted_key, outside.revocations)
+    counted, limited = keys.limit(counted, comparison.covered, lambda s, until: _again(directory, s, recount, until))
+    said += comparison.findings
+    said += limited
+    said += keys.findings(counted)
     said += findings.of_segments(counted)
     said += findings.of_unreadable(unreadable)
     said += _of_folder(directory)
     said += _of_cuttings(directory, counted)
     said += check_noted(directory, counted, [segment.name for segment in unreadable])
     said += findings.of_folded(counted)
-    said += findings.of_keys(counted, trusted_key)
     if recount:
         said += findings.of_recount(counted, recount.digest)
-    return _conclude(directory, counted, len(unreadable), said)
+    return _conclude(directory, counted, len(unreadable), said, of_coverage(counted, comparison))
+
+
+def _again(directory: Path, segment: SegmentReading, recount: Recount | None, until: int) -> SegmentReading:
+    """The segment up to a checkpoint that it was found to have."""
+    read = read_segment(segments_of(directory) / segment.name, recount, until=until)
+    if isinstance(read, Unreadable):
+        raise LedgerInvalid(f"{segment.name} changed while it was read")
+    return read
 
 
 def _paths(directory: Path) -> list[Path]:
@@ -131,7 +149,7 @@ def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterato
     """What recoveries cut, and whether it is still there as it was cut."""
     for cut in (cut for segment in segments for cut in segment.recovered):
         yield Finding(
-            Verdict.UNANCHORED,
+            Verdict.WITNESSED,
             f"At a later start, {cut.cut_bytes} bytes of a record that was never finished were cut from "
             f"{cut.segment} and kept as {cut.kept_as}.",
         )
@@ -150,7 +168,13 @@ def _of_cutting(directory: Path, cut: Recovered) -> Iterator[Finding]:
         yield Finding(Verdict.INVALID, f"{cut.kept_as} is not what was cut: its bytes were changed.")
 
 
-def _conclude(directory: Path, segments: Sequence[SegmentReading], unreadable: int, said: list[Finding]) -> Reading:
+def _conclude(
+    directory: Path,
+    segments: Sequence[SegmentReading],
+    unreadable: int,
+    said: list[Finding],
+    coverage: Finding | None,
+) -> Reading:
     first = segments[0]
     launchers = [segment for segment in segments if segment.genesis.role == "launcher"]
     ranks = {segment.genesis.rank for segment in segments if segment.genesis.role == "rank"}
@@ -160,8 +184,7 @@ def _conclude(directory: Path, segments: Sequence[SegmentReading], unreadable: i
     said += findings.of_launchers(segments, len(segments) - len(launchers) + unreadable)
     said += findings.of_operations(operations)
     said += findings.floor(said, operations)
-    if not any(finding.verdict in (Verdict.INVALID, Verdict.INCOMPLETE) for finding in said):
-        said.insert(0, findings.UNANCHORED)
+    said[:0] = findings.of_anchors(said, coverage)
     return Reading(
         directory=directory,
         run_id=first.genesis.run_id,
