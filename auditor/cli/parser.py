@@ -18,7 +18,9 @@ exit codes:
   probe                 1 where there was nothing to measure
   verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
-  hardware, build       0 done   1 the auditor's own failure   2 usage
+  hardware, build, key  0 done   1 the auditor's own failure   2 usage
+  anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
+  witness               0 it was ended   1 it could not serve   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
@@ -49,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_hardware(verbs)
     _add_probe(verbs)
     _add_build(verbs)
+    _add_anchor(verbs)
+    _add_prove(verbs)
+    _add_witness(verbs)
+    _add_key(verbs)
     return parser
 
 
@@ -84,8 +90,8 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 
 
-def _add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the run's directory")
+def _add_ledger_arguments(parser: argparse.ArgumentParser, number: str | None = None) -> None:
+    parser.add_argument("directory", metavar="DIR", nargs=number, help="the run's directory")
     parser.add_argument(
         "--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it, or the keys before"
     )
@@ -130,7 +136,8 @@ def _add_verify(verbs: argparse._SubParsersAction[_Parser]) -> None:
         help="check a ledger: hashes, signatures, and every total recounted from the tallies",
         description="Checks every record of a run and recounts every total; without torch, GPU or network.",
     )
-    _add_ledger_arguments(verify)
+    _add_ledger_arguments(verify, "?")
+    verify.add_argument("--proof", metavar="FILE", help="check this proof (`auditor prove`) in place of a ledger")
 
 
 def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -202,3 +209,87 @@ def _add_build(verbs: argparse._SubParsersAction[_Parser]) -> None:
         " The first audited run does the same; without a compiler it counts with the portable counter instead.",
     )
     build.add_argument("--limit", type=_seconds, metavar="S", help="give up after this many seconds (default: 240)")
+
+
+def _add_anchor(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    anchor = verbs.add_parser(
+        "anchor",
+        allow_abbrev=False,
+        help="write the heads of a ledger for somebody else to keep, or have witnesses co-sign them",
+        description="Checks a ledger's hashes and signatures, writes its signed heads into one file, and prints a text"
+        " that stands for that file. What somebody else keeps of it shows any later rewrite: auditor verify --head.",
+    )
+    anchor.add_argument("directory", metavar="DIR", help="the run's directory")
+    anchor.add_argument("--out", metavar="FILE", help="write the heads here too, for whoever is to keep them")
+    anchor.add_argument("--no-qr", action="store_true", help="do not draw the text as a QR code")
+    anchor.add_argument(
+        "--witness", metavar="URL", action="append", default=[], help="have this witness co-sign the heads"
+    )
+    _add_witness_key(anchor)
+    anchor.add_argument(
+        "--within", type=_seconds, default=30.0, metavar="S", help="wait no longer for each witness (default: 30)"
+    )
+
+
+def _add_prove(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    prove = verbs.add_parser(
+        "prove",
+        allow_abbrev=False,
+        help="prove one record, or that a ledger extends a head, in a file that is checked without the ledger",
+        description="Writes a proof that a record stands in a segment (C2SP tlog-proof), or that the segment's present"
+        " head extends one that somebody kept. auditor verify --proof FILE checks it.",
+    )
+    prove.add_argument("directory", metavar="DIR", help="the run's directory")
+    prove.add_argument("segment", metavar="SEGMENT", help="name of the segment's file, with or without .jsonl")
+    what = prove.add_mutually_exclusive_group(required=True)
+    what.add_argument("--line", type=_number, metavar="N", help="that line N, counted from 1, stands in it")
+    what.add_argument("--seal", action="store_true", help="that its seal, with its totals, stands in it")
+    what.add_argument("--since", metavar="FILE", help="that it extends its head in this file (`auditor anchor`)")
+    prove.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+
+
+def _add_witness(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    witness = verbs.add_parser(
+        "witness",
+        allow_abbrev=False,
+        help="be a witness: co-sign heads of ledgers that only ever grow",
+        description="Serves the C2SP protocol tlog-witness over HTTP until it is ended. It remembers the latest head of"
+        " each segment and co-signs only what extends it. Whoever is to believe it needs the key that it prints.",
+    )
+    witness.add_argument("directory", metavar="DIR", help="where its key and its memory are; made where there is none")
+    witness.add_argument("--name", required=True, metavar="NAME", help="what it is called, such as witness.example/w1")
+    witness.add_argument(
+        "--accept",
+        metavar="[ORIGIN=]KEY",
+        action="append",
+        required=True,
+        help="a public key whose ledgers it co-signs, for origins that begin like this (default: auditor.ledger/)",
+    )
+    witness.add_argument(
+        "--listen", metavar="HOST:PORT", default="127.0.0.1:8741", help="where it is asked (default: 127.0.0.1:8741)"
+    )
+
+
+def _add_key(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    key = verbs.add_parser(
+        "key",
+        allow_abbrev=False,
+        help="the key that signs ledgers: show it, replace it, revoke it",
+        description="The signing key, and how it came to be.",
+    )
+    actions = key.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", allow_abbrev=False, help="the public key, and those that it follows")
+    rotate = actions.add_parser(
+        "rotate",
+        allow_abbrev=False,
+        help="make a new key, which the old one names as its follower; the old one is destroyed",
+    )
+    revoke = actions.add_parser(
+        "revoke", allow_abbrev=False, help="sign the statement that a key is not to be relied on any more"
+    )
+    for action in (show, rotate, revoke):
+        action.add_argument("--key", metavar="FILE", help="the key's file (default: the setting `key`)")
+    revoke.add_argument("revoked", metavar="KEY", nargs="?", help="its 64 hex digits (default: the key of the file)")
+    revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, in one line")
+    revoke.add_argument("--since", metavar="TIME", help="from when on, such as 2026-11-22T08:00:00Z (default: now)")
+    revoke.add_argument("--out", metavar="FILE", help="write here instead of standard output")

@@ -6,6 +6,7 @@ the text holds the ledger against the copy of the file in ``anchors/``, which ca
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid, LedgerUnwritable, NoteError
 from auditor.ledger.log import Scanner
-from auditor.ledger.places import anchors_of, open_regular, segment_paths, sync_directory
+from auditor.ledger.places import anchors_of, open_regular, segment_paths, sync_directory, witnessed_of
 from auditor.ledger.signed import FILE_LIMIT_BYTES, SignedHead, read_head, read_heads, read_text
 
 if TYPE_CHECKING:
@@ -95,6 +96,20 @@ def write_synced(path: Path, data: bytes) -> Path:
         draft.unlink(missing_ok=True)
         raise LedgerUnwritable(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+def cosigned(directory: Path, path: Path, head: SignedHead) -> SignedHead:
+    """The head of the segment with the cosignatures that it has got, as far as they are kept in ``witnessed/``."""
+    kept = cosigned_path(directory, path, head)
+    with contextlib.suppress(NoteError):
+        earlier = read_head(read_text(kept)) if kept.exists() else head
+        return earlier.signed_also(head.signatures) if earlier.text == head.text else head
+    return head
+
+
+def cosigned_path(directory: Path, path: Path, head: SignedHead) -> Path:
+    """Where the head of the segment is kept with its cosignatures."""
+    return witnessed_of(directory) / f"{path.stem}.{head.head.size}.note"
 
 
 def find_heads(directory: Path, short: str) -> list[SignedHead] | None:

@@ -22,8 +22,9 @@ from auditor.ledger import (
     read_ledger,
 )
 from auditor.ledger.log import Draft, Scanner
-from auditor.ledger.merkle import Frontier
-from auditor.ledger.notes import Signer
+from auditor.ledger.merkle import Frontier, leaf_hashes
+from auditor.ledger.notes import Signer, head_of
+from auditor.ledger.signed import SignedHead, read_head
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations
 from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record
@@ -132,6 +133,14 @@ def root_of(leaves: list[bytes]) -> bytes:
     tree = Frontier()
     tree.extend(leaves)
     return tree.root()
+
+
+def head_at(lines: list[bytes], origin: str, key: SigningKey) -> SignedHead:
+    """The signed head of a log with these lines."""
+    tree = Frontier()
+    tree.extend(leaf_hashes(lines))
+    signer, head = Signer(origin, key.public_hex), head_of(tree)
+    return read_head(signer.note(head, signer.sign(head, key)))
 
 
 def records_of(path: Path) -> list[Record]:
