@@ -189,6 +189,14 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """So many bytes of the segment were on the disk when this was written: no loss of power can take them back."""
+
+    kind: ClassVar[str] = "synced"
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """The last record: the segment's totals, so that a reader need not add them up."""
 
@@ -224,6 +232,7 @@ Body = (
     | NotedHeads
     | Exit
     | Recovered
+    | Synced
     | Seal
     | Checkpoint
 )

@@ -27,6 +27,7 @@ from auditor.records import (
     Seal,
     SecondOpinion,
     Signatures,
+    Synced,
     TallyRecord,
 )
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -153,7 +154,8 @@ class Contents:
         self._refuse_after_seal()
         if isinstance(record.body, Genesis) != (self.genesis is None):
             raise LedgerInvalid(f"a record of kind {record.body.kind!r} cannot stand here: the first is the genesis")
-        self._understand(record)
+        if not isinstance(record.body, Synced):  # which only tells a hole from damage, see `hole`
+            self._understand(record)
         self.records += 1
         self.started_us = self.started_us if self.records > 1 else record.time_us
         self.ended_us = record.time_us

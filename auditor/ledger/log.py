@@ -4,23 +4,29 @@ Every write ends with a checkpoint: a signature over the root of the Merkle tree
 checkpoints included. So the last signature of a block vouches for every byte up to it, and reading a block costs one
 signature however many it holds; only where that one is false are those before it looked at, to find where it began.
 What follows the last whole checkpoint was never acknowledged.
+
+A loss of power may also leave holes in what was not yet synced: zeros where lines were written, and whole lines after
+them. A hole is told from damage by `Synced` records behind it, which say how much was on the disk before: what lies
+in that part cannot be a hole.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from auditor.errors import LedgerError, LedgerInvalid
+from auditor.errors import LedgerInvalid
+from auditor.ledger.hole import LONGEST_SYNCED_BYTES, Hole, fault_of_line, is_hole
 from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
 from auditor.ledger.notes import Head, Signer, head_of
 from auditor.lines import checkpoint_after, read_checkpoint, read_record
 from auditor.records import Genesis, Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from auditor.ledger.keys import SigningKey
 
@@ -30,6 +36,7 @@ STRETCH_LIMIT_BYTES = 4 * 2**20
 NO_HEAD = Head(0, "")
 _SEAL = re.compile(rb'\[[0-9]+,"seal",')
 _ROTATION = b'"rotation",{'  # in a line that may be one
+_ZEROS = "zeros stand where a record was"
 _DECODER = json.JSONDecoder()
 
 
@@ -99,6 +106,8 @@ class Scanner:
         self._tree = Frontier()
         self._signer: Signer | None = None
         self._sealed = False
+        self._fed_bytes = 0
+        self._hole: Hole | None = None
 
     def feed(self, data: bytes) -> Iterator[Stretch]:
         """The lines that these bytes confirm; to be run to its end before more is fed.
@@ -106,8 +115,13 @@ class Scanner:
         Raises: LedgerInvalid: a line is false; it names it. SchemaFromFuture: a newer schema.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if self._signer is None and lines:
-            self._begin(lines[0])
+        self._fed_bytes += len(data)
+        if self._hole is not None:
+            self._pass_over(self._hole, lines)
+            return
+        if self._signer is None and lines and not self._begin(lines[0]):
+            self._enter_hole(self._false(0, _ZEROS), lines[:1], lines)
+            return
         at = last_checkpoint(lines)
         if at is None:
             self._keep(lines)
@@ -115,13 +129,43 @@ class Scanner:
             stretch = [*self._open, *lines[: at + 1]]
             self._open, self._open_bytes = [], 0
             self._keep(lines[at + 1 :])
-            for piece in _by_key(stretch):
-                yield from self._confirm(piece)
-                self._follow_key(piece)
+            yield from self._confirm_all(list(_by_key(stretch)))
+        self._check_limits()
+
+    def _confirm_all(self, pieces: Sequence[list[bytes]]) -> Iterator[Stretch]:
+        """As `_confirm`, of pieces that each have one key."""
+        for index, piece in enumerate(pieces):
+            yield from self._confirm(piece, after=itertools.chain.from_iterable(pieces[index + 1 :]))
+            if self._hole is not None:
+                return
+            self._follow_key(piece)
+
+    def _check_limits(self) -> None:
+        most_bytes = STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES
         if len(self._rest) > LINE_LIMIT_BYTES:
-            raise self._false(len(self._open), f"longer than {LINE_LIMIT_BYTES} bytes")
-        if self._open_bytes > STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES:
-            raise self._false(0, f"no checkpoint vouches for it within {STRETCH_LIMIT_BYTES + LINE_LIMIT_BYTES} bytes")
+            fault = self._false(len(self._open), f"longer than {LINE_LIMIT_BYTES} bytes")
+            self._enter_hole(fault, [self._rest], [])
+        elif self._open_bytes > most_bytes:
+            fault = self._false(0, f"no checkpoint vouches for it within {most_bytes} bytes")
+            self._enter_hole(fault, self._open, [])
+
+    def _enter_hole(self, fault: LedgerInvalid, suspect: Sequence[bytes], lines: Sequence[bytes]) -> None:
+        """The suspect lines have a hole, and nothing from them on counts: these lines and what came after them.
+
+        Raises: LedgerInvalid: the fault, as it is none that a loss of power leaves.
+        """
+        if self._sealed or not is_hole(suspect):
+            raise fault
+        lines = [*lines, *self._open]
+        self._open, self._open_bytes = [], 0
+        size_bytes = sum(map(len, lines)) + len(lines) + len(self._rest)
+        self._hole = Hole(fault, self._fed_bytes - size_bytes)
+        self._pass_over(self._hole, lines)
+
+    def _pass_over(self, hole: Hole, lines: Sequence[bytes]) -> None:
+        hole.pass_over(lines)
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            self._rest = self._rest[-LONGEST_SYNCED_BYTES:]
 
     def finish(self) -> Ending:
         """How the segment ended.
@@ -130,6 +174,10 @@ class Scanner:
         """
         if self._sealed and (self._open or self._rest.strip(b"\0")):
             raise self._false(0, "stands after the seal, which is the last record")
+        if self._hole is None and any(b"\0" in line for line in self._open):
+            self._enter_hole(self._false(0, _ZEROS), self._open, [])
+        if self._hole is not None:
+            return Ending(self.head, sealed=False, torn_bytes=self._fed_bytes - self._hole.start_bytes)
         fault = fault_of_tail(self._open, self._rest)
         if fault is not None:
             raise self._false(*fault)
@@ -143,7 +191,13 @@ class Scanner:
         self._open.extend(lines)
         self._open_bytes += sum(map(len, lines)) + len(lines)
 
-    def _begin(self, line: bytes) -> None:
+    def _begin(self, line: bytes) -> bool:
+        """Whether the first line is a genesis: not, where zeros took its place.
+
+        Raises: LedgerInvalid: it is something else. SchemaFromFuture: a newer schema.
+        """
+        if b"\0" in line:
+            return False
         try:
             body = read_record(line).body
             self._signer = Signer.of(body) if isinstance(body, Genesis) else None
@@ -151,6 +205,7 @@ class Scanner:
             raise self._false(0, str(error)) from error
         if self._signer is None:
             raise self._false(0, f"a record of kind {body.kind!r} cannot stand here: the first is the genesis")
+        return True
 
     def _follow_key(self, piece: Sequence[bytes]) -> None:
         """Where the piece ends with the present key naming another, that one signs what comes next."""
@@ -160,7 +215,7 @@ class Scanner:
         if isinstance(body, Rotation) and body.previous == self._signer.public_hex:
             self._signer = Signer(self._signer.origin, body.following)
 
-    def _confirm(self, stretch: list[bytes]) -> Iterator[Stretch]:
+    def _confirm(self, stretch: list[bytes], after: Iterable[bytes]) -> Iterator[Stretch]:
         """The stretch, if its last line vouches for it, else what an earlier checkpoint in it vouches for."""
         hashes = leaf_hashes(stretch)
         if self._vouches(stretch, hashes, len(stretch) - 1):
@@ -171,7 +226,9 @@ class Scanner:
         if first:
             sound = ends[first - 1] + 1
             yield self._sound(stretch[:sound], hashes[:sound])
-        raise self._fault(stretch[ends[first - 1] + 1 if first else 0 : ends[first] + 1])
+        start = ends[first - 1] + 1 if first else 0
+        suspect = stretch[start : ends[first] + 1]
+        self._enter_hole(self._fault(suspect), suspect, [*stretch[start:], *after])
 
     def _sound(self, stretch: list[bytes], hashes: Sequence[bytes]) -> Stretch:
         before = self.lines
@@ -196,7 +253,7 @@ class Scanner:
     def _fault(self, stretch: Sequence[bytes]) -> LedgerInvalid:
         """What is wrong between two checkpoints: the line that is none, or the checkpoint at their end."""
         for index, line in enumerate(stretch):
-            cause = _fault_of_line(line)
+            cause = _ZEROS if b"\0" in line else fault_of_line(line)
             if cause:
                 return self._false(index, cause)
         first, last = self.lines + 1, self.lines + len(stretch)
@@ -223,23 +280,15 @@ def fault_of_tail(lines: Sequence[bytes], rest: bytes) -> tuple[int, str] | None
     is followed by something other than its newline was changed afterwards.
     """
     for index, line in enumerate(lines):
-        cause = _fault_of_line(line)
+        cause = fault_of_line(line)
         if cause:
             return index, cause
-    written = rest.rstrip(b"\0").decode("latin-1")
+    written = rest.partition(b"\0")[0].decode("latin-1")
     try:
         _, end = _DECODER.raw_decode(written)
     except (ValueError, RecursionError):
         return None
     return None if end == len(written) or not written.startswith("[") else (len(lines), "does not end where it should")
-
-
-def _fault_of_line(line: bytes) -> str:
-    try:
-        read_record(line)
-    except LedgerError as error:
-        return str(error)
-    return ""
 
 
 def last_checkpoint(lines: Sequence[bytes]) -> int | None:

@@ -1,4 +1,4 @@
-"""Where things stand in a ledger's directory: names of segments, how they are opened, and made to last."""
+"""Where things stand in a ledger's directory: names of segments, and how they are opened."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import os
 import re
 import stat
 from typing import IO, TYPE_CHECKING, NamedTuple
+
+from auditor.ledger.disk import sync_directory as sync_directory  # noqa: PLC0414 - a name of this module too
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,21 +85,6 @@ def next_attempt(directory: Path, rank: int, role: str = "rank") -> int:
     rank = _LAUNCHER if role == "launcher" else rank
     taken = [place.attempt for place in places if place and place.rank == rank and not place.process]
     return max(taken, default=0) if role == "process" else max(taken, default=-1) + 1
-
-
-def sync_directory(path: Path) -> None:
-    """The names in the directory are on the disk, where its file system can promise that.
-
-    Raises: OSError: the disk failed.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -68,14 +68,15 @@ def read_ledger(
     recount: prices every tally again; None takes the recorded amounts. trusted_key: the public key, in
     hexadecimal, that must have signed, or have been followed by the one that did. outside: what the ledger is held
     against.
-    Raises: NotALedger: there is none. SchemaFromFuture: a newer auditor wrote it. LedgerInvalid: no segment
-    has a first record that can be read. NoteError: a head to hold it against is falsely signed.
+    Raises: NotALedger: there is none, or none that a crash let begin. SchemaFromFuture: a newer auditor wrote it.
+    LedgerInvalid: no segment has a first record that can be read, and one was changed. NoteError: a head to hold it
+    against is falsely signed.
     """
     read = [read_segment(path, recount) for path in _paths(directory)]
     unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
     segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=_order)
     if not segments:
-        raise LedgerInvalid(f"{directory}: no segment can be read: {unreadable[0].name}: {unreadable[0].cause}")
+        raise _nothing_read(directory, unreadable)
     counted, said = _separate(segments)
     comparison = gather(directory, counted, outside)
     keys = Keys(counted, trusted_key, outside.revocations)
@@ -112,6 +113,13 @@ def _paths(directory: Path) -> list[Path]:
     if not any(path.is_symlink() or path.stat().st_size for path in paths):
         raise NotALedger(f"{directory}: its folder 'segments' holds no record")
     return paths
+
+
+def _nothing_read(directory: Path, unreadable: Sequence[Unreadable]) -> LedgerInvalid | NotALedger:
+    """What to say where no segment has a first record: it is false, or a crash came before there was one."""
+    worst = max(unreadable, key=lambda segment: segment.false)
+    kind = LedgerInvalid if worst.false else NotALedger
+    return kind(f"{directory}: no segment can be read: {worst.name}: {worst.cause}")
 
 
 def _order(segment: SegmentReading) -> tuple[int, int, int, str]:

@@ -10,9 +10,10 @@ import re
 import time
 from typing import IO, TYPE_CHECKING
 
-from auditor.errors import LedgerInvalid, LedgerUnwritable
+from auditor.errors import LedgerError, LedgerInvalid, LedgerUnwritable
+from auditor.ledger import disk
 from auditor.ledger.log import LINE_LIMIT_BYTES, STRETCH_LIMIT_BYTES, Scanner, fault_of_tail, last_checkpoint
-from auditor.ledger.places import cuttings_of, open_regular, segment_paths, segments_of, sync_directory
+from auditor.ledger.places import cuttings_of, open_regular, segment_paths, segments_of
 from auditor.lines import read_record
 from auditor.records import Genesis, Recovered
 
@@ -84,13 +85,16 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _torn_tail(file: IO[bytes]) -> bytes:
-    """The bytes after the last checkpoint, if a stopped write left them; none after a seal."""
+    """The bytes after the last checkpoint that is sound, if a crash left them; none after a seal."""
     end = file.seek(0, os.SEEK_END)
     size, lines, rest = 0, list[bytes](), b""
     while size < min(end, _TAIL_LIMIT_BYTES):
         size = min(max(_BLOCK_BYTES, 2 * size), end)
         file.seek(end - size)
-        *lines, rest = file.read(size).split(b"\n")
+        data = file.read(size)
+        if b"\0" in data:
+            return _after_hole(file)
+        *lines, rest = data.split(b"\n")
         if size < end:  # nothing is known of a line whose beginning was not read
             lines = lines[1:]
         at = last_checkpoint(lines)
@@ -104,24 +108,44 @@ def _if_torn(lines: list[bytes], rest: bytes) -> bytes:
     return b"" if fault_of_tail(lines, rest) else b"\n".join([*lines, rest])
 
 
+def _after_hole(file: IO[bytes]) -> bytes:
+    """As `_torn_tail`, where zeros stand in the file: what is sound before them only a whole reading tells."""
+    scanner = Scanner()
+    file.seek(0)
+    try:
+        while data := file.read(_BLOCK_BYTES):
+            for _ in scanner.feed(data):
+                pass
+        torn_bytes = scanner.finish().torn_bytes
+    except LedgerError:
+        return b""
+    if torn_bytes > _TAIL_LIMIT_BYTES:
+        return b""
+    file.seek(-torn_bytes, os.SEEK_END)
+    return file.read(torn_bytes)
+
+
 def _cut(directory: Path, path: Path, file: IO[bytes], tail: bytes) -> Recovered:
     digest = hashlib.sha256(tail).hexdigest()
     name = f"{path.name}.{digest[:8]}"
     _keep(cuttings_of(directory), name, tail)
-    file.truncate(file.seek(0, os.SEEK_END) - len(tail))
-    os.fsync(file.fileno())
-    sync_directory(segments_of(directory))
+    disk.cut(file.fileno(), file.seek(0, os.SEEK_END) - len(tail))
+    disk.sync_directory(segments_of(directory))
     return Recovered(segment=path.name, kept_as=f"cut/{name}", cut_bytes=len(tail), sha256=digest)
 
 
 def _keep(folder: Path, name: str, tail: bytes) -> None:
     """The bytes are on the disk under this name before anything is cut."""
-    folder.mkdir(exist_ok=True)
+    disk.make_directory(folder)
     draft = folder / f".{name}.{os.getpid()}"
-    with draft.open("wb") as file:
-        file.write(tail)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / name)
-    sync_directory(folder)
-    sync_directory(folder.parent)
+    draft.unlink(missing_ok=True)  # of a process that had our number, and was killed
+    descriptor = disk.create(draft)
+    try:
+        view = memoryview(tail)
+        while view:
+            view = view[disk.append(descriptor, view) :]
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    disk.rename(draft, folder / name)
+    disk.sync_directory(folder)

@@ -11,12 +11,13 @@ import weakref
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerUnwritable
+from auditor.ledger import disk
 from auditor.ledger.log import NO_HEAD, Draft
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Head, Signer
-from auditor.ledger.places import next_attempt, segment_name, segments_of, sync_directory
+from auditor.ledger.places import next_attempt, segment_name, segments_of
 from auditor.lines import read_record, write_record
-from auditor.records import Body, Genesis, Record
+from auditor.records import Body, Genesis, Record, Seal, Synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from auditor.ledger.keys import SigningKey
 
 _MOST_RACES = 1000
+_TELL_SYNCED_EVERY = 16  # writes
 _open_writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
 
 
@@ -44,6 +46,7 @@ class SegmentWriter:
         self._key = key
         self._descriptor = descriptor
         self._failure = ""
+        self._written = _Written()
         _open_writers.add(self)
 
     @classmethod
@@ -57,14 +60,14 @@ class SegmentWriter:
         genesis = dataclasses.replace(genesis, public_key=key.public_hex)
         _readable(genesis, now_us())
         with _unwritable(directory):
-            _make_directory(directory)
+            disk.make_directory(segments_of(directory))
             descriptor, path, genesis = _claim(directory, genesis)
         writer = cls(path, descriptor, genesis, key)
         try:
             writer.append(genesis)
-            writer.sync()
+            writer.sync()  # before anything else is written, which readers rely on
             with _unwritable(path):
-                sync_directory(path.parent)
+                disk.sync_directory(path.parent)
         except BaseException:
             writer.close()
             raise
@@ -84,16 +87,17 @@ class SegmentWriter:
         """
         self._check_alive()
         draft, time_us = Draft(self._tree, self._signer, self._key), now_us()
-        for body in bodies:
+        for body in (*self._written.news(ends=any(isinstance(body, Seal) for body in bodies)), *bodies):
             draft.add(_readable(body, time_us))
         draft.sign()
         with self.fatal():
-            written = os.write(self._descriptor, draft.data)
+            written = disk.append(self._descriptor, draft.data)
             if written != len(draft.data):
                 # The rest is not tried again: readers see a torn tail, the next start cuts it.
                 raise LedgerUnwritable(f"{self.path}: the disk took {written} of {len(draft.data)} bytes")
             self._tree, self.head = draft.tree, draft.head
             self.note = self._signer.note(draft.head, draft.signature)
+            self._written.append(written)
         return draft.head
 
     def take_key(self, key: SigningKey) -> None:
@@ -108,7 +112,8 @@ class SegmentWriter:
         """
         self._check_alive()
         with self.fatal():
-            os.fdatasync(self._descriptor)
+            disk.sync(self._descriptor)
+            self._written.sync()
 
     def close(self) -> None:
         """The file is closed and its lock given back; to be called as often as one likes."""
@@ -151,6 +156,32 @@ class SegmentWriter:
         self.close()
 
 
+class _Written:
+    """How much was written and synced, and what of that the segment says itself: now and then, and at its end."""
+
+    def __init__(self) -> None:
+        self._size_bytes = self._synced_bytes = self._told_bytes = 0
+        self._since_told = 0
+
+    def append(self, size_bytes: int) -> None:
+        """One write more of so many bytes."""
+        self._size_bytes += size_bytes
+        self._since_told += 1
+
+    def sync(self) -> None:
+        """All of it is on the disk."""
+        self._synced_bytes = self._size_bytes
+        if not self._told_bytes:
+            self._told_bytes = self._size_bytes  # that the first record is on the disk need not be said
+
+    def news(self, *, ends: bool) -> list[Synced]:
+        """What is to be said before the next records, the last ones where the segment ``ends``."""
+        if self._synced_bytes == self._told_bytes or not (ends or self._since_told >= _TELL_SYNCED_EVERY):
+            return []
+        self._told_bytes, self._since_told = self._synced_bytes, 0
+        return [Synced(size_bytes=self._synced_bytes)]
+
+
 def _readable(body: Body, time_us: int) -> bytes:
     """The record's line, which a reader will take.
 
@@ -174,7 +205,7 @@ def _claim(directory: Path, genesis: Genesis) -> tuple[int, Path, Genesis]:
     for _ in range(_MOST_RACES):
         path = segments_of(directory) / segment_name(genesis)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            descriptor = disk.create(path)
         except FileExistsError:
             genesis = dataclasses.replace(genesis, attempt=genesis.attempt + 1)
             continue
@@ -182,14 +213,6 @@ def _claim(directory: Path, genesis: Genesis) -> tuple[int, Path, Genesis]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         return descriptor, path, genesis
     raise LedgerUnwritable(f"{segments_of(directory)}: no free name for a segment after {_MOST_RACES} tries")
-
-
-def _make_directory(directory: Path) -> None:
-    folder = segments_of(directory)
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_directory(directory)
-        sync_directory(directory.absolute().parent)
 
 
 @contextlib.contextmanager
