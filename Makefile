@@ -4,6 +4,8 @@
 #                  10 minutes; BENCH_ARGS="--out DIR" also writes Markdown and JSON
 # make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
 # make bench-ledger  writing, verifying and recounting a ledger, and its size; LEDGER_ARGS="--intervals N --out FILE"
+# make soak        the ledger's promises, held to with 10,000 kills, losses of power, an hour of fuzzing and ten million
+#                  records; two to three hours. SOAK_ARGS="--fuzz-s 60 --kills 200 --only kills power --keep"
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
@@ -25,6 +27,7 @@ BENCH_GPU_ARGS := --subjects many-small-layers transformer transformer-compiled 
 	--sittings 1 --starts 1 --memory-steps 0 --intervals 30
 LEDGER_ARGS ?=
 SURVEY_ARGS ?=
+SOAK_ARGS ?=
 PEERS := build/bench-peers
 DEMO_ARGS ?=
 DEMO_DIR ?= audits/demo-$(shell date -u +%Y%m%d-%H%M%S)
@@ -33,17 +36,19 @@ ifeq ($(strip $(VENV)),)
 PY := $(PYTHON)
 INSTALLED := python-version
 SURVEYED := $(INSTALLED)
+FUZZER := $(INSTALLED)
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SURVEYED := $(VENV)/.surveyed
+FUZZER := $(VENV)/.fuzzer
 endif
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers bench-ledger lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers bench-ledger soak lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -66,6 +71,9 @@ bench-peers: $(PEERS)/.installed
 
 bench-ledger: $(INSTALLED)
 	$(PY) benchmarks/ledger.py $(LEDGER_ARGS)
+
+soak: $(FUZZER)
+	OMP_NUM_THREADS=1 $(PY) -m tests.ledger.soak $(SOAK_ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
@@ -110,4 +118,8 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
 
 $(VENV)/.surveyed: benchmarks/accuracy/requirements.txt $(CONSTRAINTS) $(INSTALLED)
 	$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --requirement $<
+	@touch $@
+
+$(VENV)/.fuzzer: $(CONSTRAINTS) $(INSTALLED)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[fuzz]'
 	@touch $@

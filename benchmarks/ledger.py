@@ -131,11 +131,12 @@ def size_of(directory: Path) -> tuple[int, int]:
         return path.stat().st_size, sum(1 for _ in file)
 
 
-def tables(place: Path, intervals: int, rounds: int) -> list[str]:
-    """What was measured."""
+def tables(place: Path, intervals: int, rounds: int, *, plain: bool) -> list[str]:
+    """What was measured; ``plain``: not with a device watched as well."""
     speed = ["| | s | CPU s | records / CPU s | lines / CPU s | peak memory |", "|---|---:|---:|---:|---:|---:|"]
     size = ["| | bytes of an interval | MB of a month at 60 s |", "|---|---:|---:|"]
-    for name, suffix in (("intervals alone", ""), ("with one device watched", " watched")):
+    kinds = [("intervals alone", ""), ("with one device watched", " watched")]
+    for name, suffix in kinds[:1] if plain else kinds:
         directory = place / f"ledger{suffix.strip()}"
         written = measure(f"write{suffix}", directory, intervals, 1)
         num_bytes, lines = size_of(directory)
@@ -179,6 +180,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--intervals", type=int, default=100_000, help="of the segment that is written")
     parser.add_argument("--rounds", type=int, default=3, help="of verifying and of recounting")
+    parser.add_argument("--plain", action="store_true", help="no ledger with a device watched")
+    parser.add_argument("--place", type=Path, help="where the ledgers are written; else a temporary folder")
     parser.add_argument("--out", type=Path, help="write the Markdown into this file")
     parser.add_argument("--work", nargs=2, metavar=("WHAT", "DIR"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -192,8 +195,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     how = _HOW_MEASURED.format(steps=_STEPS, entries=2 * _OPERATORS, rounds=arguments.rounds)
     heading = [f"# Cost of a ledger of {arguments.intervals:,} intervals", "", how, "", *describe_machine(), ""]
-    with tempfile.TemporaryDirectory() as place:
-        text = "\n".join([*heading, *tables(Path(place), arguments.intervals, arguments.rounds)]) + "\n"
+    with tempfile.TemporaryDirectory(dir=arguments.place) as place:
+        measured = tables(Path(place), arguments.intervals, arguments.rounds, plain=arguments.plain)
+        text = "\n".join([*heading, *measured]) + "\n"
     sys.stdout.write(text)
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")

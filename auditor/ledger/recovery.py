@@ -93,7 +93,7 @@ def _torn_tail(file: IO[bytes]) -> bytes:
         file.seek(end - size)
         data = file.read(size)
         if b"\0" in data:
-            return _after_hole(file)
+            return _by_reading(file)
         *lines, rest = data.split(b"\n")
         if size < end:  # nothing is known of a line whose beginning was not read
             lines = lines[1:]
@@ -101,15 +101,15 @@ def _torn_tail(file: IO[bytes]) -> bytes:
         if at is not None and (at or size == end):
             sealed = at > 0 and _SEAL.match(lines[at - 1])
             return b"" if sealed else _if_torn(lines[at + 1 :], rest)
-    return _if_torn(lines, rest) if size == end else b""
+    return _by_reading(file) if size == end else b""
 
 
 def _if_torn(lines: list[bytes], rest: bytes) -> bytes:
     return b"" if fault_of_tail(lines, rest) else b"\n".join([*lines, rest])
 
 
-def _after_hole(file: IO[bytes]) -> bytes:
-    """As `_torn_tail`, where zeros stand in the file: what is sound before them only a whole reading tells."""
+def _by_reading(file: IO[bytes]) -> bytes:
+    """As `_torn_tail`, by reading all of the segment: where zeros stand in it, or no checkpoint."""
     scanner = Scanner()
     file.seek(0)
     try:

@@ -62,6 +62,7 @@ def power_loss_case(run: Run, chance: Random, *, writes: int = 12) -> str:
     The verdict after the second loss. Raises: AssertionError: a promise was broken.
     """
     root = run.directory.parent
+    root.mkdir(exist_ok=True)
     least: dict[str, int] = {}
     most: dict[str, int] = {}
     verdict = ""

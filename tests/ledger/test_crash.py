@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from auditor.ledger import SegmentBook, SegmentWriter, recover, run_id_of
 from auditor.ledger.places import cuttings_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def start(child: Path, run) -> subprocess.Popen[str]:
@@ -67,6 +65,17 @@ def test_ten_kills_lose_no_acknowledged_record_and_a_resumed_run_adds_up(run, ch
     one = run.price(run.tally(4)).total
     assert reading.operations.total == one * reading.steps
     assert sum(acknowledged.values()) > 100, "the writer was killed before it wrote anything worth losing"
+
+
+def test_kills_at_random_and_at_every_call_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("killing_program.py")
+    command = [sys.executable, str(program), str(tmp_path), "40", "1", "7"]
+    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=250).stdout)
+    (calls,) = told["calls"]
+    assert told["random"]["lost"] == calls["lost"] == []
+    assert told["random"]["kills"] == 40
+    assert calls["kills"] == calls["moments"] > 50
+    assert told["random"]["acknowledged"] + calls["acknowledged"] > 200
 
 
 def test_a_living_writer_is_told_as_such_and_left_alone(run, child: Path) -> None:

@@ -22,19 +22,11 @@ if TYPE_CHECKING:
 CASES = 60
 
 
-@pytest.fixture
-def alone(run, tmp_path: Path) -> Run:
-    """A run whose directory has a parent of its own, which is all of the model disk."""
-    (tmp_path / "disk").mkdir()
-    return Run(tmp_path / "disk" / "ledger", run.key)
-
-
-def test_a_loss_of_power_at_any_call_costs_only_what_was_not_synced(alone: Run, tmp_path: Path) -> None:
+def test_a_loss_of_power_at_any_call_costs_only_what_was_not_synced(run, tmp_path: Path) -> None:
     verdicts: Counter[str] = Counter()
     for case in range(CASES):
-        run = Run(tmp_path / f"disk-{case}" / "ledger", alone.key)
-        run.directory.parent.mkdir()
-        verdicts[power_loss_case(run, random.Random(case))] += 1
+        alone = Run(tmp_path / f"disk-{case}" / "ledger", run.key)
+        verdicts[power_loss_case(alone, random.Random(case))] += 1
     assert verdicts["INCOMPLETE"] > CASES / 2
     assert {"INCOMPLETE", "UNANCHORED", "NotALedger"} >= set(verdicts), verdicts
 
