@@ -218,37 +218,38 @@ class Scanner:
     def _confirm(self, stretch: list[bytes], after: Iterable[bytes]) -> Iterator[Stretch]:
         """The stretch, if its last line vouches for it, else what an earlier checkpoint in it vouches for."""
         hashes = leaf_hashes(stretch)
-        if self._vouches(stretch, hashes, len(stretch) - 1):
-            yield self._sound(stretch, hashes)
+        tree = self._vouched(stretch, hashes, len(stretch) - 1)
+        if tree is not None:
+            yield self._sound(stretch, hashes, tree)
             return
         ends = [index for index, line in enumerate(stretch) if read_checkpoint(line)]
-        first = bisect_left(ends, True, key=lambda end: not self._vouches(stretch, hashes, end))
-        if first:
-            sound = ends[first - 1] + 1
-            yield self._sound(stretch[:sound], hashes[:sound])
+        first = bisect_left(ends, True, key=lambda end: self._vouched(stretch, hashes, end) is None)
         start = ends[first - 1] + 1 if first else 0
+        tree = self._vouched(stretch, hashes, start - 1) if first else None
+        if tree is not None:
+            yield self._sound(stretch[:start], hashes[:start], tree)
         suspect = stretch[start : ends[first] + 1]
         self._enter_hole(self._fault(suspect), suspect, [*stretch[start:], *after])
 
-    def _sound(self, stretch: list[bytes], hashes: Sequence[bytes]) -> Stretch:
+    def _sound(self, stretch: list[bytes], hashes: Sequence[bytes], tree: Frontier) -> Stretch:
+        """The stretch, of which the tree holds all lines but the last, its checkpoint."""
         before = self.lines
-        self._tree.extend(hashes[:-1])
-        self.head = head_of(self._tree)
-        self._tree.extend(hashes[-1:])
+        self.head = head_of(tree)
         if self._signer:
             self.note = self._signer.note(self.head, read_checkpoint(stretch[-1]) or "")
-        self.lines = self._tree.size
+        tree.extend(hashes[-1:])
+        self._tree, self.lines = tree, tree.size
         self._sealed = len(stretch) > 1 and _SEAL.match(stretch[-2]) is not None
         return Stretch(before, stretch)
 
-    def _vouches(self, stretch: Sequence[bytes], hashes: Sequence[bytes], end: int) -> bool:
-        """Whether the checkpoint at ``end`` of the stretch is signed over the lines before it, and has their time."""
+    def _vouched(self, stretch: Sequence[bytes], hashes: Sequence[bytes], end: int) -> Frontier | None:
+        """The tree of the lines before ``end``, if the checkpoint there is signed over it and has the right time."""
         signature = read_checkpoint(stretch[end])
         if not end or not signature or checkpoint_after(stretch[end - 1], signature) != stretch[end]:
-            return False
+            return None
         tree = self._tree.copy()
         tree.extend(hashes[:end])
-        return bool(self._signer and self._signer.signed(head_of(tree), signature))
+        return tree if self._signer and self._signer.signed(head_of(tree), signature) else None
 
     def _fault(self, stretch: Sequence[bytes]) -> LedgerInvalid:
         """What is wrong between two checkpoints: the line that is none, or the checkpoint at their end."""
