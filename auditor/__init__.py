@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from auditor.counting.region import Counted, count
     from auditor.errors import AuditorError
     from auditor.formulas import formula
+    from auditor.integrations.here import load_state_dict, loaded, saved, state_dict
     from auditor.integrations.loop import Auditor
     from auditor.operations import Amount, Family, Operations
     from auditor.tally import Phase, Purpose, Shape
@@ -39,6 +40,10 @@ __all__ = [
     "__version__",
     "count",
     "formula",
+    "load_state_dict",
+    "loaded",
+    "saved",
+    "state_dict",
 ]
 
 _HOMES = {
@@ -53,6 +58,10 @@ _HOMES = {
     "Shape": "auditor.tally",
     "count": "auditor.counting.region",
     "formula": "auditor.formulas",
+    "load_state_dict": "auditor.integrations.here",
+    "loaded": "auditor.integrations.here",
+    "saved": "auditor.integrations.here",
+    "state_dict": "auditor.integrations.here",
 }
 
 

@@ -41,6 +41,8 @@ class Settings:
     counter: CounterKind
     probe: bool
     coverage_every: int
+    checkpoints: bool
+    checkpoint_wait_s: float
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -189,6 +191,8 @@ _PARSERS: Mapping[str, Any] = {
     "counter": parse_counter,
     "probe": _flag,
     "coverage_every": _steps,
+    "checkpoints": _flag,
+    "checkpoint_wait_s": _seconds,
 }
 
 

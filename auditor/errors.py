@@ -8,7 +8,10 @@
     │   ├── DocumentError                     a YAML or JSON document that does not fit its schema
     │   │   ├── ConfigError                   a setting, or a file of settings
     │   │   ├── RuleError                     a rule pack
-    │   │   └── CatalogueError                a chip catalogue
+    │   │   ├── CatalogueError                a chip catalogue
+    │   │   └── LineageError                  a lineage file, or one that contradicts itself
+    │   │       └── LineageCycle              a model is its own ancestor
+    │   ├── StateError                        what a checkpoint brings back is no state of the auditor's
     │   ├── NotALedger                        no such directory, or nothing of ours in it
     │   └── MissingExtra                      an optional dependency is not installed
     ├── ResourceError                exit 1   the installation is not whole
@@ -97,6 +100,25 @@ class RuleError(DocumentError):
 
 class CatalogueError(DocumentError):
     """A chip catalogue cannot be used."""
+
+
+class LineageError(DocumentError):
+    """A lineage file cannot be used, or contradicts itself or the ledgers."""
+
+
+class LineageCycle(LineageError):
+    """A model is its own ancestor; the message names the circle."""
+
+    default_remedy = (
+        "Runs that hand weights to and fro train one model: name them under one in the lineage file, or each "
+        "generation of it by a name of its own."
+    )
+
+
+class StateError(UsageError):
+    """What a checkpoint brings back is not a state of the auditor's, or was changed."""
+
+    default_remedy = "Give `load_state_dict` what `state_dict` of an auditor gave, as it was."
 
 
 class NotALedger(UsageError):

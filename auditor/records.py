@@ -18,6 +18,7 @@ LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
+MOST_WEIGHTS = 2**15  # `Weights` records of a segment, and as many `Resumed`
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
@@ -103,7 +104,8 @@ class Gap:
     """Something the auditor could not see or do: what it was, and what it means for the total."""
 
     kind: ClassVar[str] = "gap"
-    cause: str  # one word of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach
+    # One word of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights.
+    cause: str
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it
 
@@ -121,6 +123,34 @@ class SecondOpinion:
     unavailable: str  # why there is no opinion, or ""
     explained: tuple[Mapping[str, str], ...]  # operator, module, ours, theirs, note
     modules: tuple[tuple[str, str, str], ...]  # (module path, class, operations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A checkpoint was saved or loaded; the digest of its bytes says which one it was."""
+
+    kind: ClassVar[str] = "weights"
+    event: str  # "saved" or "loaded"
+    name: str  # the last part of its path, for information
+    form: str  # "safetensors", "torch", "distributed", "other"; "" where it could not be read
+    step: int  # steps of this segment that had ended
+    digest: str  # SHA-256 of the file, or over the set of files; "" where it could not be had
+    tensors: str  # SHA-256 over names, types, shapes and contents, however they are laid out in files; or ""
+    size_bytes: int
+    files: tuple[tuple[str, int, str], ...]  # SHA-256, bytes and name of each; the name of a file alone is ""
+    missed: str  # why there is no digest, or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The training went on from a state of the auditor that it had kept: what was done after that is abandoned."""
+
+    kind: ClassVar[str] = "resumed"
+    run_id: str
+    segment: str  # the file name of the segment that gave the state
+    step: int  # steps of that segment that had ended
+    operations: str  # that it had recorded by then, decimal
+    note: str  # its head then, as a signed note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +256,8 @@ Body = (
     | PurposeChange
     | Gap
     | SecondOpinion
+    | Weights
+    | Resumed
     | Hardware
     | HardwareAgain
     | Rotation

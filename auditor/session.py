@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
+import queue
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.checkpoints import Checkpoints
 from auditor.config import Settings
 from auditor.console import say
 from auditor.counting import attachment, compiled, devices
@@ -28,8 +31,9 @@ from auditor.errors import AuditorError, CountingError
 from auditor.formulas import Pricer
 from auditor.hardware.coverage import EVENT
 from auditor.ledger import SegmentBook
-from auditor.recorder import Recorder
+from auditor.recorder import Recorder, Task
 from auditor.records import SecondOpinion
+from auditor.state import State
 from auditor.tally import CounterKind, Purpose, Tally, factor
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from auditor.watch import Watch
 
 _SHORTEST_INTERVAL_S = 1.0
+_WAIT_FOR_STATE_S = 2.0
+_WAIT_FOR_FIRST_STATE_S = 60.0  # the recorder is still being loaded
 _WAIT_FOR_OPINION_S = 1.0
 _WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
@@ -53,7 +59,7 @@ class Session:
         self.purpose = settings.purpose
         self._run_id = run_id
         self._command = command
-        self._forked = False
+        self._forked = self._begun = False
         self._eager = eager
         self._reset()
 
@@ -70,6 +76,7 @@ class Session:
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
         self._sampler = self._open_sampler()
         self._renew()
+        self._checkpoints = Checkpoints(self._submit, lambda: self.clock.steps, say)
 
     def _open_sampler(self) -> Sampler | None:
         every = self.settings.coverage_every
@@ -96,11 +103,16 @@ class Session:
 
     def start(self) -> None:
         """Count from here on. With ``eager`` the segment is begun now, else with the first operator counted."""
+        self._begun = True
         self._recorder.start()
         if self._eager:
             self._recorder.submit(_nothing)
         attachment.attach(self.counter, self.clock)
         self.counter.due = True  # the first operator begins the record
+        if self.settings.checkpoints:
+            self._checkpoints.attach()
+        else:
+            self._recorder.submit(_note_unnoticed)
         if self._sampler is not None:
             self._sampler.attach()
         if not self.counter.sees_all_threads:
@@ -122,6 +134,7 @@ class Session:
             with contextlib.suppress(OSError, ValueError):
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
+        self._checkpoints.finish(self.settings.checkpoint_wait_s)
         if self._recorder.begun:
             self._recorder.submit(self._note_problems)
             self._recorder.submit(lambda book: book.seal(reason))
@@ -138,7 +151,13 @@ class Session:
     def _detach(self) -> None:
         if self._sampler is not None:
             self._sampler.detach()
+        self._checkpoints.detach()
         attachment.detach(self.counter, self.clock)
+
+    @property
+    def counting(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._begun and not self._stopped
 
     def mark_step(self) -> None:
         """A step has ended; for loops without an optimizer."""
@@ -154,12 +173,47 @@ class Session:
         finally:
             self._change_purpose(before)
 
+    def saw(self, event: str, path: str | os.PathLike[str]) -> None:
+        """A checkpoint was "saved" or "loaded"; for those that are not noticed by themselves."""
+        self._checkpoints.tell(event, path)
+
+    def state(self) -> State | None:
+        """Where the record stands, all that was counted so far included; None where it has failed or does not answer.
+
+        The training waits for it: for two seconds at most, on a dead disk.
+        """
+        answer: queue.SimpleQueue[State] = queue.SimpleQueue()
+        if not self._stopped and self._recorder.failed is None:
+            self._cut()
+            self._recorder.submit(lambda book: answer.put(State.of(book)))
+            self._recorder.start()
+            with contextlib.suppress(queue.Empty):
+                return answer.get(timeout=_WAIT_FOR_STATE_S if self._recorder.book else _WAIT_FOR_FIRST_STATE_S)
+        book = self._recorder.book
+        return State.of(book) if self._stopped and book is not None and self._recorder.failed is None else None
+
+    def resume(self, state: State) -> None:
+        """The training goes on from a checkpoint with this state in it."""
+        self._cut()
+        self._recorder.submit(lambda book: book.append(state.resumed()))
+
+    def mistaken(self, error: AuditorError) -> None:
+        """Something was asked of the auditor that it could not do; told once, and raised only when strict."""
+        say(error.told)
+        self._recorder.submit(lambda book: book.gap("weights", str(error), lower_bound=False))
+        self._error = self._error or error
+        self._raise_if_strict()
+
     def _change_purpose(self, purpose: Purpose) -> None:
         if purpose is self.purpose:
             return
         self._cut()
         self.purpose = self.counter.purpose = purpose
         self._recorder.submit(lambda book: book.purpose(purpose))
+
+    def _submit(self, task: Task) -> None:
+        """To the recorder that there is by then: a forked child has another."""
+        self._recorder.submit(task)
 
     def _note_threads(self) -> None:
         """Say which threads the counter cannot see: it holds for this one and for those begun from now on."""
@@ -368,6 +422,7 @@ class Session:
             self._sampler = self._open_sampler()
         self._eager = False
         self.counter.forget()
+        self._checkpoints.forget()
         self.clock.steps = 0
         stopped, at_rest = self._stopped, self._recorder.held
         self._renew()
@@ -380,6 +435,10 @@ class Session:
 
 def _is_own(thread: threading.Thread) -> bool:
     return getattr(thread, "auditor_uncounted", False)
+
+
+def _note_unnoticed(book: SegmentBook) -> None:
+    book.gap("weights", "checkpoints were not noticed, as was asked", lower_bound=False)
 
 
 def _nothing(book: SegmentBook) -> None:

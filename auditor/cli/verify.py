@@ -34,9 +34,18 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines.append(f"  records     {reading.records} in {len(reading.segments)} segments, {_checked(reading)}")
     lines.append(f"  steps       {reading.steps}")
     lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
+    lines.extend(_abandoned(reading))
     lines.append(f"  head        {reading.head}")
     lines.extend(f"  signed by   {key}" for key in sorted({part.genesis.public_key for part in reading.segments}))
     return lines
+
+
+def _abandoned(reading: Reading) -> list[str]:
+    """What is part of the total and was given up; nothing where nothing was."""
+    if not (reading.abandoned_steps or reading.abandoned.total):
+        return []
+    amount = f"{wire(reading.abandoned.total)} of them in {reading.abandoned_steps} steps beside these"
+    return [f"  abandoned   {amount}, as the run went on from an earlier checkpoint"]
 
 
 def _checked(reading: Reading) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -12,11 +13,15 @@ from typing import Any, NamedTuple
 
 
 class Patch(NamedTuple):
-    """``wrap`` takes what stands at ``path`` (``Class.method``, ``function``) of a module, and returns what shall."""
+    """``wrap`` takes what stands at ``path`` (``Class.method``, ``function``) of a module, and returns what shall.
+
+    optional: other versions of the module may lack it, and others may wrap it as well: what they put there stays.
+    """
 
     module: str
     path: str
     wrap: Callable[[Any], Any]
+    optional: bool = False
 
 
 class Patches:
@@ -50,12 +55,20 @@ class Patches:
         owner: Any = module
         for parent in parents:
             owner = getattr(owner, parent)
+        if patch.optional and name not in vars(owner):
+            return
         original = vars(owner)[name]
         if isinstance(original, (staticmethod, classmethod)):
             setattr(owner, name, type(original)(patch.wrap(original.__func__)))
         else:
             setattr(owner, name, patch.wrap(original))
-        self._undo.append(lambda: setattr(owner, name, original))
+        self._undo.append(functools.partial(_restore, owner, name, vars(owner)[name], original, patch.optional))
+
+
+def _restore(owner: Any, name: str, ours: Any, original: Any, shared: bool) -> None:
+    """The original stands there again, unless somebody has put something over ours and may do so."""
+    if not shared or vars(owner).get(name) is ours:
+        setattr(owner, name, original)
 
 
 class _ImportWatcher(MetaPathFinder):

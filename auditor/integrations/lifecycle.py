@@ -23,6 +23,11 @@ def follow(session: Session) -> None:
     util.register_after_fork(session, _finish_with_the_process)
 
 
+def running() -> list[Session]:
+    """The sessions of this process that count now."""
+    return [session for session in _sessions if session.counting]
+
+
 def _before_fork() -> None:
     for session in _audited():
         session.before_fork()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from auditor import config
-from auditor.integrations import lifecycle
+from auditor.integrations import here, lifecycle
 from auditor.integrations.naming import new_directory, new_run_id
 from auditor.session import Session
 from auditor.tally import Purpose
@@ -66,6 +68,28 @@ class Auditor:
     def step(self) -> None:
         """A step has ended; for loops without an optimizer, whose steps mark themselves."""
         self._running.mark_step()
+
+    def saved(self, path: str | PathLike[str]) -> None:
+        """A checkpoint stands at this path, a file or a directory; for those that torch and safetensors do not save."""
+        self._running.saw("saved", path)
+
+    def loaded(self, path: str | PathLike[str]) -> None:
+        """The training goes on from the weights at this path; for those that torch and safetensors do not load."""
+        self._running.saw("loaded", path)
+
+    def state_dict(self) -> dict[str, str | int]:
+        """Where the record stands, to be kept in a checkpoint: text and whole numbers.
+
+        Empty where the record has failed. The training waits until what was counted is on the disk.
+        """
+        return here.state_of(self._running)
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """The training goes on from a checkpoint that held this state: what came after it is abandoned.
+
+        An empty one says nothing. Raises: StateError: it is something else, where strict; otherwise that is told.
+        """
+        here.resume(self._running, state)
 
     def purpose(self, purpose: str | Purpose) -> AbstractContextManager[None]:
         """What is counted inside ``with audit.purpose("evaluation"):`` is for that purpose."""

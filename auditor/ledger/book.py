@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import Known, amounts_of
 from auditor.ledger.noting import note_earlier, note_others
+from auditor.ledger.progress import check_weights
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations, add_up
@@ -24,9 +25,11 @@ from auditor.records import (
     PurposeChange,
     Record,
     Recovered,
+    Resumed,
     Rotation,
     Seal,
     SecondOpinion,
+    Weights,
 )
 from auditor.tally import Purpose, Tally, merge
 from auditor.units import parse_ops
@@ -111,7 +114,7 @@ class SegmentBook:
             self.elapsed_us = elapsed_us
             return head
 
-    def append(self, body: PurposeChange | SecondOpinion | Hardware | Exit) -> Head:
+    def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
             return self._write([body])
@@ -130,6 +133,20 @@ class SegmentBook:
         """It is written what the auditor could not see, and whether the total is a floor because of it."""
         with self._lock, self._writer.fatal():
             head = self._write([Gap(cause=cause, message=message, lower_bound=lower_bound)])
+            self._gaps += 1
+            return head
+
+    def weights(self, weights: Weights) -> Head:
+        """It is written which checkpoint was saved or loaded; where its digest could not be had, as a gap too.
+
+        Raises: LedgerInvalid: it is no such record; nothing is written.
+        """
+        check_weights(weights, 0)
+        if not weights.missed:
+            return self.append(weights)
+        what = f"{weights.name} was {weights.event} and has no digest: {weights.missed}"
+        with self._lock, self._writer.fatal():
+            head = self._write([weights, Gap(cause="weights", message=what, lower_bound=False)])
             self._gaps += 1
             return head
 

@@ -9,8 +9,10 @@ from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
 from auditor.ledger.prices import Prices, Recount, first_difference, read_amounts
+from auditor.ledger.progress import Kept, ResumedAt, check_resumed, check_weights
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
+from auditor.operations import Operations
 from auditor.records import (
     MOST_NOTED,
     TALLIES_LIMIT_BYTES,
@@ -23,12 +25,14 @@ from auditor.records import (
     NotedHeads,
     PurposeChange,
     Record,
+    Resumed,
     Rotation,
     Seal,
     SecondOpinion,
     Signatures,
     Synced,
     TallyRecord,
+    Weights,
 )
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
 from auditor.units import parse_ops
@@ -40,7 +44,6 @@ if TYPE_CHECKING:
     from auditor.ledger.curve import Point
     from auditor.ledger.intervals import Row
     from auditor.ledger.log import Stretch
-    from auditor.operations import Operations
 
 Note = TypeVar("Note")
 
@@ -48,8 +51,10 @@ Note = TypeVar("Note")
 class Contents:
     """Takes the lines of one segment in their order; what was sound before a false one stays."""
 
-    def __init__(self, recount: Recount | None) -> None:
+    def __init__(self, recount: Recount | None, kept: Kept | None = None) -> None:
+        """``kept``: what of its intervals is progress, where that is not all of it."""
         self._recount = recount
+        self._kept = kept
         self._prices = Prices(recount)
         self._signatures: list[Signature] = []
         self._tallies_bytes = 0
@@ -57,6 +62,8 @@ class Contents:
         self._gaps = Gaps()
         self._sights = Sights()
         self._notes: list[Body] = []
+        self._resumed: list[ResumedAt] = []
+        self._num_weights = 0
         self._sealed = False
         self._line = 0  # of the record that is taken
         self._last = 0  # line of the checkpoint that vouches for it
@@ -83,6 +90,8 @@ class Contents:
 
     def _take_all(self, stretch: Stretch) -> None:
         """Intervals with nothing but frequent kinds between them are taken together: there are millions of them."""
+        if self._kept is not None:
+            self._kept.look(stretch)
         rows: list[Row] = []
         self._rows_at = []
         self._last = stretch.before + len(stretch.lines)
@@ -121,6 +130,16 @@ class Contents:
         """What was seen of devices."""
         return self._sights.all()
 
+    def resumed(self) -> tuple[ResumedAt, ...]:
+        """Where it went on from a kept state, in the order of its lines."""
+        return tuple(self._resumed)
+
+    def abandoned(self) -> Operations:
+        """What those intervals come to that are not kept."""
+        if self._kept is None:
+            return Operations.none()
+        return self._prices.recounted(self._kept.abandoned_times()) + self._kept.folded
+
     def notes(self, kind: type[Note]) -> tuple[Note, ...]:
         """The records of a kind that only inform: second opinions, recoveries, the exit."""
         return tuple(note for note in self._notes if isinstance(note, kind))
@@ -138,6 +157,8 @@ class Contents:
             return
         if self._sealed:
             raise RowRefused(0, "stands after the seal, which is the last record")
+        if self._kept is not None:
+            self._kept.see(rows, self._rows_at)
         before = self.intervals.number
         try:
             self.intervals.add(rows, len(self._prices))
@@ -169,7 +190,7 @@ class Contents:
             case TallyRecord() as body:
                 self._add_tally(body)
             case Folded() as body:
-                self.intervals.add_folded(body, read_amounts(body.operations, body.unpriced), record.time_us)
+                self._add_folded(body, record.time_us)
             case Seal() as body:
                 self._compare_seal(body)
             case body:
@@ -188,12 +209,19 @@ class Contents:
                 self._change_key(body)
             case PurposeChange():
                 Purpose(body.purpose)
+            case Resumed():
+                check_resumed(body, len(self._resumed))
+                self._resumed.append(ResumedAt(self._line, self.intervals.steps, body))
             case _:
                 self._keep(body)
 
     def _keep(self, body: Body) -> None:
-        if isinstance(body, SecondOpinion):
-            _check_opinion(body)
+        match body:
+            case Weights():
+                check_weights(body, self._num_weights)
+                self._num_weights += 1
+            case SecondOpinion():
+                _check_opinion(body)
         self._notes.append(body)
 
     def _begin(self, genesis: Genesis) -> None:
@@ -217,6 +245,12 @@ class Contents:
         self.noted += body.heads
         if len(self.noted) > MOST_NOTED or any(size < 1 for _, size, _ in body.heads):
             raise LedgerInvalid(f"it notes more than {MOST_NOTED} heads of other segments, or an empty one")
+
+    def _add_folded(self, body: Folded, time_us: int) -> None:
+        operations = read_amounts(body.operations, body.unpriced)
+        self.intervals.add_folded(body, operations, time_us)
+        if self._kept is not None:
+            self._kept.see_folded(self._line, body, operations)
 
     def _spend(self, body: Signatures | TallyRecord) -> None:
         self._tallies_bytes += size_of(body)

@@ -9,7 +9,7 @@ from auditor.errors import LedgerInvalid
 from auditor.ledger.contents import Contents
 from auditor.ledger.log import Ending, Scanner, Stretch
 from auditor.ledger.places import is_held, open_regular
-from auditor.records import Exit, Recovered, Rotation, SecondOpinion, time_text
+from auditor.records import Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from auditor.ledger.notes import Head
     from auditor.ledger.notices import NotedGap
     from auditor.ledger.prices import Recount
+    from auditor.ledger.progress import Kept, ResumedAt
     from auditor.operations import Operations
     from auditor.records import Genesis, Hardware
 
@@ -54,6 +55,10 @@ class SegmentReading:
     rotations: tuple[Rotation, ...]
     keys: tuple[str, ...]  # that sign it, in their order
     noted: tuple[tuple[str, int, str], ...]  # heads of other segments: name, bytes, signature
+    weights: tuple[Weights, ...]  # checkpoints that it saved and loaded
+    resumed: tuple[ResumedAt, ...]
+    abandoned: Operations  # the part of `operations` that was asked to be kept apart
+    abandoned_steps: int
     exit: Exit | None
 
 
@@ -66,14 +71,17 @@ class Unreadable:
     false: bool
 
 
-def read_segment(path: Path, recount: Recount | None, *, until: int | None = None) -> SegmentReading | Unreadable:
+def read_segment(
+    path: Path, recount: Recount | None, kept: Kept | None = None, *, until: int | None = None
+) -> SegmentReading | Unreadable:
     """What the file holds, whatever it holds; ``until``: up to the checkpoint over so many lines.
 
+    ``kept``: which of its intervals are progress; None takes all of them.
     Raises: SchemaFromFuture: it was written by a newer auditor.
     """
     try:
         with open_regular(path) as file:
-            return _Reader(path.name, recount, until).read(file, held=is_held(file))
+            return _Reader(path.name, recount, kept, until).read(file, held=is_held(file))
     except OSError as error:
         return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
 
@@ -81,11 +89,12 @@ def read_segment(path: Path, recount: Recount | None, *, until: int | None = Non
 class _Reader:
     """Leads a segment's bytes through the log into its contents."""
 
-    def __init__(self, name: str, recount: Recount | None, until: int | None) -> None:
+    def __init__(self, name: str, recount: Recount | None, kept: Kept | None, until: int | None) -> None:
         self._name = name
+        self._kept = kept
         self._until = until
         self._bytes = 0
-        self._contents = Contents(recount)
+        self._contents = Contents(recount, kept)
         self._scanner = Scanner()
 
     def read(self, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
@@ -143,5 +152,9 @@ class _Reader:
             rotations=contents.notes(Rotation),
             keys=tuple(contents.keys),
             noted=tuple(contents.noted),
+            weights=contents.notes(Weights),
+            resumed=contents.resumed(),
+            abandoned=contents.abandoned(),
+            abandoned_steps=self._kept.abandoned_steps if self._kept else 0,
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )

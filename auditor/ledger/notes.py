@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from auditor.errors import NoteError
+from auditor.errors import LedgerInvalid, NoteError
 from auditor.ledger.keys import verify
 from auditor.ledger.places import segment_name
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from auditor.records import Genesis
 
 _ED25519 = b"\x01"  # signed-note's byte for this type of signature
+_KEY_ID_BYTES = 4
+_NOTE = re.compile(
+    r"([!-~]{1,4096})\n(0|[1-9][0-9]{0,17})\n([A-Za-z0-9+/]{43}=)\n\n\u2014 \1 ([A-Za-z0-9+/]{90}[AEIMQUYcgkosw048]=)\n"
+)
 
 
 class Head(NamedTuple):
@@ -43,6 +48,30 @@ def origin_of(genesis: Genesis) -> str:
     stem = segment_name(genesis).removesuffix(".jsonl")
     parts = (genesis.run_id, stem, genesis.nonce)
     return "/".join(("auditor.ledger", *(quote(part, safe="", errors="surrogatepass") for part in parts)))
+
+
+class Noted(NamedTuple):
+    """What a signed note says: whose head, which, and the signature in base64 as a checkpoint's line has it."""
+
+    origin: str
+    head: Head
+    signature: str
+
+
+def read_note(note: str) -> Noted:
+    """What a note with one signature says; whether it is signed is not asked.
+
+    Raises: LedgerInvalid: it is no such note.
+    """
+    match = _NOTE.fullmatch(note)
+    if match is None:
+        raise LedgerInvalid("not a signed note of a segment's head")
+    origin, size, root, marked = match.groups()
+    try:
+        signature = base64.b64decode(marked, validate=True)[_KEY_ID_BYTES:]
+    except binascii.Error as error:
+        raise LedgerInvalid("the signature of a note is not in base64") from error
+    return Noted(origin, Head(int(size), root), base64.b64encode(signature).decode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid, NotALedger
-from auditor.ledger import findings
+from auditor.ledger import findings, resuming
 from auditor.ledger.curve import Point
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
@@ -20,12 +20,12 @@ from auditor.ledger.trust import Keys
 from auditor.operations import add_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditor.ledger.notices import NotedGap
     from auditor.operations import Operations
-    from auditor.records import Exit, Hardware, Recovered, SecondOpinion
+    from auditor.records import Exit, Hardware, Recovered, SecondOpinion, Weights
 
 __all__ = ["Point", "Reading", "Recount", "SegmentReading", "Verdict", "read_ledger"]
 
@@ -43,8 +43,10 @@ class Reading:
     command: tuple[str, ...]
     started: str
     ended: str
-    steps: int  # of the rank that took the most, over all its attempts
+    steps: int  # of the rank that took the most, over all its attempts, without those that were abandoned
     operations: Operations  # the sum over all segments, recounted where a recount was asked for
+    abandoned: Operations  # the part of them that was given up when the run went on from an earlier state
+    abandoned_steps: int  # of the rank that gave up the most
     verdict: Verdict
     reasons: tuple[str, ...]  # the worst first
     records: int
@@ -56,6 +58,7 @@ class Reading:
     hardware: tuple[Hardware, ...]  # what was seen of devices during the run, segment by segment
     counters: tuple[str, ...]  # which counted, in any process
     devices: Mapping[int, tuple[Mapping[str, str], ...]]  # by rank, as its latest attempt saw them
+    weights: tuple[Weights, ...]  # checkpoints that were saved and loaded, segment by segment
     exit: Exit | None  # of the latest launcher
     segments: tuple[SegmentReading, ...]
 
@@ -84,6 +87,8 @@ def read_ledger(
     said += comparison.findings
     said += limited
     said += keys.findings(counted)
+    counted, resumed = resuming.settle(directory, counted, recount)
+    said += resumed
     said += findings.of_segments(counted)
     said += findings.of_unreadable(unreadable)
     said += _of_folder(directory)
@@ -201,8 +206,10 @@ def _conclude(
         command=(launchers or [first])[-1].genesis.command,
         started=min(segment.started for segment in segments),
         ended="" if any(segment.live for segment in segments) else max(segment.ended for segment in segments),
-        steps=_steps(segments),
+        steps=_most(segments, lambda segment: segment.steps - segment.abandoned_steps),
         operations=operations,
+        abandoned=add_up([(segment.abandoned, 1) for segment in segments]),
+        abandoned_steps=_most(segments, lambda segment: segment.abandoned_steps),
         verdict=findings.worst(said),
         reasons=tuple(finding.text for finding in findings.sorted_by_weight(said)),
         records=sum(segment.records for segment in segments),
@@ -214,16 +221,18 @@ def _conclude(
         hardware=tuple(seen for segment in segments for seen in segment.hardware),
         counters=tuple(sorted({segment.genesis.counter for segment in segments} - {""})),
         devices=_devices(segments),
+        weights=tuple(weights for segment in segments for weights in segment.weights),
         exit=next((segment.exit for segment in reversed(launchers) if segment.exit), None),
         segments=tuple(segments),
     )
 
 
-def _steps(segments: Sequence[SegmentReading]) -> int:
+def _most(segments: Sequence[SegmentReading], steps_of: Callable[[SegmentReading], int]) -> int:
+    """Of the rank that has the most, over all its attempts."""
     steps: Counter[int] = Counter()
     for segment in segments:
         if segment.genesis.role == "rank":
-            steps[segment.genesis.rank] += segment.steps
+            steps[segment.genesis.rank] += steps_of(segment)
     return max(steps.values(), default=0)
 
 

@@ -7,7 +7,7 @@ from auditor import errors
 
 PUBLIC = [
     "Amount", "Auditor", "AuditorError", "Counted", "Family", "Operations", "Phase", "Purpose", "Shape",
-    "__version__", "count", "formula",
+    "__version__", "count", "formula", "load_state_dict", "loaded", "saved", "state_dict",
 ]  # fmt: skip
 
 # name: (parent, exit code)
@@ -19,6 +19,9 @@ ERRORS = {
     "ConfigError": ("DocumentError", 2),
     "RuleError": ("DocumentError", 2),
     "CatalogueError": ("DocumentError", 2),
+    "LineageError": ("DocumentError", 2),
+    "LineageCycle": ("LineageError", 2),
+    "StateError": ("UsageError", 2),
     "NotALedger": ("UsageError", 2),
     "MissingExtra": ("UsageError", 2),
     "ResourceError": ("AuditorError", 1),
