@@ -18,6 +18,7 @@ exit codes:
   probe                 1 where there was nothing to measure
   verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
+  lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   hardware, build, key  0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
   witness               0 it was ended   1 it could not serve   2 usage
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_verify(verbs)
     _add_report(verbs)
+    _add_lineage(verbs)
     _add_hardware(verbs)
     _add_probe(verbs)
     _add_build(verbs)
@@ -152,6 +154,24 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+    report.add_argument("--declared", metavar="FILE", help="what is said of the model's ancestors (docs/lineage.md)")
+
+
+def _add_lineage(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    lineage = verbs.add_parser(
+        "lineage",
+        allow_abbrev=False,
+        help="from which models a model was made, and what all of them took",
+        description="Models over the ledgers of their runs: who was made from whose weights, by the digests of"
+        " checkpoints and by what is declared, and what each took over its ancestry.",
+    )
+    actions = lineage.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", allow_abbrev=False, help="the models of these ledgers, their parents and totals")
+    show.add_argument("directories", metavar="DIR", nargs="+", help="directories of runs, in any order")
+    show.add_argument("--declared", metavar="FILE", help="what is said of models (docs/lineage.md)")
+    show.add_argument("--model", metavar="NAME", help="this one alone (default: all)")
+    show.add_argument("--relation", metavar="R", action="append", help="follow only these; may be given several times")
+    show.add_argument("--json", action="store_true", help="write JSON (configs/schema/lineage.schema.json)")
 
 
 def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:

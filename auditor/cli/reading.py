@@ -13,7 +13,7 @@ from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Reading, Recount, Verdict, read_ledger, read_public_key
 from auditor.ledger.cosigning import Witness, read_witness
 from auditor.ledger.heads import find_heads
-from auditor.ledger.outside import Held, Outside
+from auditor.ledger.outside import NOTHING, Held, Outside
 from auditor.ledger.revocation import read_revocation
 from auditor.ledger.signed import SignedHead, read_heads, read_text
 
@@ -23,9 +23,14 @@ _ORDER = (Verdict.INVALID, Verdict.DIVERGED, Verdict.INCOMPLETE, Verdict.UNANCHO
 def read(options: argparse.Namespace) -> Reading:
     """The ledger that the command line names, every total recounted."""
     trusted = read_public_key(options.key) if options.key else None
-    recount = Recount(price=Pricer().price, digest=TABLE.digest)
     directory = Path(options.directory)
-    return read_ledger(directory, recount=recount, trusted_key=trusted, outside=outside(options, directory))
+    return read_directory(directory, trusted, outside(options, directory))
+
+
+def read_directory(directory: Path, trusted_key: str | None = None, held_outside: Outside = NOTHING) -> Reading:
+    """The ledger in a directory, every total recounted."""
+    recount = Recount(price=Pricer().price, digest=TABLE.digest)
+    return read_ledger(directory, recount=recount, trusted_key=trusted_key, outside=held_outside)
 
 
 def outside(options: argparse.Namespace, directory: Path) -> Outside:
