@@ -132,6 +132,13 @@ class Operations:
     def __add__(self, other: Operations) -> Operations:
         return add_up([(self, 1), (other, 1)])
 
+    def without(self, part: Operations) -> Operations:
+        """What is left where ``part``, which is in it, is taken away; operators without a price stay."""
+        amounts = dict(self.amounts)
+        for bucket, amount in part.amounts.items():
+            amounts[bucket] = amounts.get(bucket, Amount()).plus(amount, -1)
+        return Operations(amounts, self.unpriced)
+
     def __iter__(self) -> Iterator[tuple[Bucket, Amount]]:
         return iter(sorted(self.amounts.items()))
 

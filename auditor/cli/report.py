@@ -11,6 +11,7 @@ from auditor import rules
 from auditor.cli.reading import day, read, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.hardware import catalogue
+from auditor.lineage import declared
 from auditor.report import html, json_text, terminal
 from auditor.report.view import View, build
 
@@ -25,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
         catalogue.load(),
         as_of=day(options.as_of) or now.date(),
         generated=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        declared=declared.read(Path(options.declared)) if options.declared else declared.NOTHING,
     )
     _write(view, options)
     code = verdict_code(reading, options.require)

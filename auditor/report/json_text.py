@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from auditor.hardware.chips import Source
     from auditor.hardware.spans import Span
+    from auditor.records import Weights
     from auditor.report.devices import Hardware, Machine
     from auditor.report.judgement import Judgement
     from auditor.report.opinions import Opinion
@@ -40,6 +41,7 @@ def to_plain(view: View) -> dict[str, Any]:
         "run": _run(view),
         "ledger": _ledger(view),
         "operations": _operations(view),
+        "ancestry": _ancestry(view),
         "unpriced": [{"op": op, "calls": calls} for op, calls in view.unpriced],
         "gaps": [
             {"cause": gap.cause, "message": gap.message, "lower_bound": gap.lower_bound, "times": gap.times}
@@ -89,10 +91,36 @@ def _operations(view: View) -> dict[str, Any]:
     return {
         "total": wire(operations.total),
         "complete": view.complete,
+        "abandoned": wire(view.abandoned.total),
+        "abandoned_steps": view.abandoned_steps,
         "by_phase": _wired(operations.by_phase),
         "by_family": _wired(operations.by_family),
         "by_precision": _wired(operations.by_precision),
         "by_purpose": _wired(operations.by_purpose),
+    }
+
+
+def _ancestry(view: View) -> dict[str, Any]:
+    known = view.ancestry
+    return {
+        "unknown": list(known.unknown),
+        "declared": list(known.models),
+        "stated": wire(known.stated_ops),
+        "saved": [_weights(one) for one in known.saved],
+        "loaded": [_weights(one) for one in known.loaded],
+    }
+
+
+def _weights(weights: Weights) -> dict[str, Any]:
+    return {
+        "name": weights.name,
+        "form": weights.form,
+        "step": weights.step,
+        "sha256": weights.digest or None,
+        "tensors": weights.tensors or None,
+        "bytes": weights.size_bytes,
+        "files": len(weights.files),
+        "missed": weights.missed or None,
     }
 
 

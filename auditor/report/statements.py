@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def count(view: View) -> str:
     """How much was counted, of what, and whether that is all of it."""
     amount = scientific(view.operations.total)
-    floor = "" if view.complete else "at least "
+    floor = "at least " if view.floor else ""
     return (
         f"Model {view.run.model or '(no name given)'}: {floor}{amount} operations counted "
         f"in {plural(view.run.steps, 'step')}."
@@ -26,7 +26,8 @@ def count(view: View) -> str:
 def completeness(view: View) -> str:
     """Why the count is whole, or why it is only a floor."""
     if view.complete:
-        return "The count is complete: every operator seen has a formula, and the record is whole."
+        of = "count of this run" if view.floor else "count"
+        return f"The {of} is complete: every operator seen has a formula, and the record is whole."
     return sentence(["The count is a floor, not the whole", *_missing(view)])
 
 
@@ -40,6 +41,23 @@ def _missing(view: View) -> list[str]:
     if view.ledger.verdict in {"INVALID", "DIVERGED", "INCOMPLETE"}:
         parts.append(f"the record is {view.ledger.verdict}")
     return parts
+
+
+def ancestry(view: View) -> tuple[str, ...]:
+    """What is known of the weights that the run was made from, and what of it was given up."""
+    said = []
+    known = view.ancestry
+    if known.unknown:
+        said.append(f"For the model this is a lower bound: {listing(known.unknown, 3)}. What that took is not counted.")
+    if known.models:
+        stated = f", and took {scientific(known.stated_ops)} operations as stated" if known.stated_ops else ""
+        said.append(f"It is declared to descend from {listing(known.models, 3)}{stated}: not part of this count.")
+    if view.abandoned.total:
+        said.append(
+            f"Of these, {scientific(view.abandoned.total)} operations in {plural(view.abandoned_steps, 'step')} beside "
+            "those above were abandoned, as the run went on from an earlier checkpoint."
+        )
+    return tuple(said)
 
 
 def lines(view: View) -> tuple[str, ...]:

@@ -80,6 +80,7 @@ def _headline(view: View) -> Iterator[Block]:
         yield Paragraph(f"DO NOT RELY ON THESE NUMBERS. {statements.ledger(view)}", "bad")
     yield Paragraph(statements.count(view), "strong")
     yield Paragraph(statements.completeness(view), "good" if view.complete else "open")
+    yield from (Paragraph(text, "open") for text in statements.ancestry(view))
     yield from alarm_blocks(view.observed)
     yield from (Paragraph(text, "strong") for text in statements.lines(view))
     if view.ledger.trusted:

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.lineage.declared import NOTHING
 from auditor.report import coverage, devices
+from auditor.report.ancestry import Ancestry, ancestry_of
 from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
+    from auditor.lineage.declared import Declared
     from auditor.operations import Operations
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
@@ -90,6 +93,9 @@ class View:
     run: Run
     ledger: Ledger
     operations: Operations
+    abandoned: Operations  # the part of them that was given up when the run went on from an earlier checkpoint
+    abandoned_steps: int
+    ancestry: Ancestry
     complete: bool  # nothing is known to be missing; otherwise every amount is a floor
     unpriced: tuple[tuple[str, int], ...]  # most calls first
     gaps: tuple[Gap, ...]
@@ -108,6 +114,11 @@ class View:
     course: Course
     digests: Mapping[str, str]
 
+    @property
+    def floor(self) -> bool:
+        """Whether the model may have taken more: the record is not whole, or it was made from others."""
+        return not self.complete or self.ancestry.any
+
 
 def build(
     reading: Reading,
@@ -117,14 +128,26 @@ def build(
     as_of: date,
     generated: str,
     facts: Mapping[str, object] | None = None,
+    declared: Declared = NOTHING,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
-    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them.
+    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``declared``: what somebody
+    says of the model's ancestors.
     """
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
-    rules = tuple(evaluate(ruleset, reading.operations, as_of=as_of, facts=facts, lower_bound=not complete))
+    ancestry = ancestry_of(reading, declared)
+    rules = tuple(
+        evaluate(
+            ruleset,
+            reading.operations,
+            as_of=as_of,
+            facts=facts,
+            lower_bound=not complete or ancestry.any,
+            abandoned=reading.abandoned,
+        )
+    )
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
     return View(
         generated=generated,
@@ -132,6 +155,9 @@ def build(
         run=_run(reading),
         ledger=ledger,
         operations=reading.operations,
+        abandoned=reading.abandoned,
+        abandoned_steps=reading.abandoned_steps,
+        ancestry=ancestry,
         complete=complete,
         unpriced=tuple(sorted(reading.operations.unpriced.items(), key=lambda item: (-item[1], item[0]))),
         gaps=_gaps(reading),

@@ -27,12 +27,19 @@ class Count:
     counted_ops: int
     left_out_ops: int
     undetermined_ops: int
+    set_aside_ops: int  # the part of the two amounts above that is abandoned, where that is not counted
     parts: tuple[Part, ...]
     earlier_missing: bool  # the run builds on earlier training that is not in the record
 
 
-def count(counter: Counter, operations: Operations) -> Count:
-    """Every executed operation by what the law does with it; the three amounts add up to the total."""
+def count(counter: Counter, operations: Operations, abandoned: Operations | None = None) -> Count:
+    """Every executed operation by what the law does with it; the three amounts add up to the total.
+
+    ``abandoned``: the part of them in steps that were given up; the counter says what it does with those.
+    """
+    set_aside_ops = 0
+    if abandoned is not None and counter.abandoned is not Treatment.COUNTED:
+        operations, set_aside_ops = operations.without(abandoned), abandoned.total
     sums = [0] * len(counter.lines)
     for bucket, amount in operations:
         for component, amount_ops in _components(amount):
@@ -41,11 +48,13 @@ def count(counter: Counter, operations: Operations) -> Count:
     by_treatment = {
         treatment: sum(part.amount_ops for part in parts if part.line.treatment is treatment) for treatment in Treatment
     }
+    by_treatment[counter.abandoned] += set_aside_ops
     purposes = {bucket.purpose for bucket, amount in operations if any(amount)}
     return Count(
         counted_ops=by_treatment[Treatment.COUNTED],
         left_out_ops=by_treatment[Treatment.LEFT_OUT],
         undetermined_ops=by_treatment[Treatment.UNDETERMINED],
+        set_aside_ops=set_aside_ops,
         parts=tuple(parts),
         earlier_missing=bool(purposes & counter.builds_on_earlier) and Purpose.PRE_TRAINING not in purposes,
     )

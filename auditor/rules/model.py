@@ -164,6 +164,7 @@ class Counter:
     # Purposes that build on earlier training of the same model, which the law counts too.
     builds_on_earlier: frozenset[Purpose]
     unseen: tuple[str, ...]  # what the law counts and no record of a training run can show
+    abandoned: Treatment  # of steps that were given up when a run went on from an earlier checkpoint
     tolerance: str  # in words, or ""
     tolerance_percent: int
     reported_digits: int  # significant digits of a reported amount; 0 where the law names none

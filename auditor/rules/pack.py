@@ -175,7 +175,7 @@ def _fact(name: str, node: Node) -> Fact:
 def _counter(node: Node, names: _Names) -> Counter:
     fields = node.fields(
         required=("id", "title", "counts", "leaves_out", "lines", "builds_on_earlier", "sources"),
-        optional=("unseen", "tolerance"),
+        optional=("unseen", "abandoned", "tolerance"),
     )
     lines = tuple(_line(part) for part in fields["lines"])
     for cell in _EVERY_CELL:
@@ -190,6 +190,7 @@ def _counter(node: Node, names: _Names) -> Counter:
         lines=lines,
         builds_on_earlier=_words(fields["builds_on_earlier"], Purpose),
         unseen=_texts(fields.get("unseen")),
+        abandoned=_word(fields["abandoned"], Treatment) if "abandoned" in fields else Treatment.COUNTED,
         tolerance=tolerance,
         tolerance_percent=percent,
         reported_digits=digits,

@@ -71,19 +71,23 @@ def evaluate(
     as_of: date,
     facts: Mapping[str, object] | None = None,
     lower_bound: bool = False,
+    abandoned: Operations | None = None,
 ) -> list[Finding]:
     """One finding for each model threshold that is in force, codified or enacted on that day.
 
     ``facts``: answers to names that packs declare (True, False, a number or its text); a name without an
     answer is open. ``prior_ops``, where a pack declares it, is added to the counted amount. ``lower_bound``:
     operations may be missing from the record (a rank, a gap, time without a counter); operators without a
-    price make the count a lower bound by themselves. Raises: RuleError: a fact that no pack declares, or of
-    another kind.
+    price make the count a lower bound by themselves. ``abandoned``: the part of ``operations`` in steps that were
+    given up when the run went on from an earlier checkpoint; each counter says whether they count.
+    Raises: RuleError: a fact that no pack declares, or of another kind.
     """
     values = _read_facts(ruleset, facts or {})
     shown = BINDING | {Standing.ENACTED}
     return [
-        _Case(ruleset, rule, as_of, values, operations=operations, lower_bound=lower_bound).finding()
+        _Case(
+            ruleset, rule, as_of, values, operations=operations, lower_bound=lower_bound, abandoned=abandoned
+        ).finding()
         for rule in ruleset.rules
         if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in shown
     ]
@@ -101,6 +105,7 @@ class _Case:
         *,
         operations: Operations,
         lower_bound: bool,
+        abandoned: Operations | None,
     ) -> None:
         threshold, counter = rule.threshold, rule.counter
         if threshold is None or counter is None:
@@ -108,7 +113,7 @@ class _Case:
         self.ruleset, self.rule, self.as_of = ruleset, rule, as_of
         self.threshold: Threshold = threshold
         self.counter: Counter = counter
-        self.counted: Count = count(counter, operations)
+        self.counted: Count = count(counter, operations, abandoned)
         self.prior_ops = _prior(values)
         self.counted_ops = self.counted.counted_ops + (self.prior_ops or 0)
         self.missing = _missing(operations, lower_bound)
@@ -171,6 +176,9 @@ class _Case:
         for part in self.counted.parts:
             if part.line.treatment == "undetermined":
                 reasons.append(f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}")
+        if self.counted.set_aside_ops:
+            amount, treatment = scientific(self.counted.set_aside_ops), self.counter.abandoned.replace("_", " ")
+            reasons.append(f"{amount} operations of steps that were abandoned are {treatment}.")
         if self.prior_ops:
             reasons.append(f"{scientific(self.prior_ops)} operations of earlier training are added, as stated.")
         reasons += self._tolerance_words()

@@ -43,7 +43,8 @@ def test_the_names_that_others_build_on(make_view: Callable[..., View], check: C
     assert document["schema"] == "auditor.report/1"
     assert {"id", "model", "purpose", "command", "counters", "started", "ended", "steps"} == document["run"].keys()
     assert {"verdict", "reasons", "records", "ranks_expected", "ranks_seen", "head"} <= document["ledger"].keys()
-    assert {"total", "complete", "by_phase", "by_family", "by_precision", "by_purpose"} == document["operations"].keys()
+    amounts = {"total", "complete", "abandoned", "abandoned_steps"}
+    assert amounts | {"by_phase", "by_family", "by_precision", "by_purpose"} == document["operations"].keys()
     assert {
         "rank",
         "kind",
