@@ -13,6 +13,9 @@
     │   │       └── LineageCycle              a model is its own ancestor
     │   ├── StateError                        what a checkpoint brings back is no state of the auditor's
     │   ├── NotALedger                        no such directory, or nothing of ours in it
+    │   ├── NotAnAttestation                  no such file, or not an attestation of ours
+    │   ├── WeightsError                      weight files that cannot be told apart or read
+    │   ├── IndexUnusable                     an index that cannot be opened, or holds something else
     │   └── MissingExtra                      an optional dependency is not installed
     ├── ResourceError                exit 1   the installation is not whole
     ├── FormulaError                 exit 1   a formula is registered twice, or answers nonsense
@@ -23,6 +26,7 @@
     └── LedgerError                  exit 1   the record could not be written or read
         ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
         ├── LedgerInvalid            exit 4   a hash, signature or amount is false
+        │   └── AttestationInvalid            a signature of an attestation is false, or nobody's that is trusted
         ├── LedgerDiverged           exit 4   the ledger contradicts a head that is held elsewhere
         ├── KeyFileError             exit 2   a signing key that cannot be used
         ├── NoteError                exit 2   a head, proof or statement that cannot be read, or is not signed
@@ -127,6 +131,24 @@ class NotALedger(UsageError):
     default_remedy = "Name the directory that `auditor run` printed (it holds a folder `segments`)."
 
 
+class NotAnAttestation(UsageError):
+    """There is no attestation where one was asked for, or it is written in a form that could be read in two ways."""
+
+    default_remedy = "Name the file that `auditor attest` wrote, as it was written."
+
+
+class WeightsError(UsageError):
+    """The weight files cannot be read, or not in one way only."""
+
+    default_remedy = "Name a file, or a directory that holds the weight files themselves and nothing else."
+
+
+class IndexUnusable(UsageError):
+    """An index cannot be opened or written, or is none."""
+
+    default_remedy = "Name another with --to, or make it again from the ledgers with `auditor index add`."
+
+
 class MissingExtra(UsageError):
     """An optional dependency is not installed."""
 
@@ -217,6 +239,12 @@ class WitnessStateError(LedgerError):
         "A witness that forgot could co-sign a second history. Retire its key: begin a new witness in an empty"
         " directory and tell those who trust it the new key."
     )
+
+
+class AttestationInvalid(LedgerInvalid):
+    """A signature of an attestation is false, or none is by a key that is trusted."""
+
+    default_remedy = "Have the attestation sent again, and the signer's public key by another way."
 
 
 class KeyFileError(LedgerError):

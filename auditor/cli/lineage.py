@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(plain.to_json(lineage, names, relations))
     else:
         sys.stdout.write("\n".join(map(clean, plain.told(lineage, names, relations))) + "\n")
-    return max(int(verdict_code(reading, None)) for reading in readings)
+    return max(int(verdict_code(reading.verdict, None)) for reading in readings)
 
 
 def _known(name: str, lineage: Lineage) -> str:

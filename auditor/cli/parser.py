@@ -21,6 +21,7 @@ exit codes:
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   hardware, build, key  0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
+  attest                0 done   1 the auditor's own failure   2 usage   4 the ledger is INVALID or DIVERGED
   witness               0 it was ended   1 it could not serve   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_witness(verbs)
     _add_key(verbs)
+    _add_attest(verbs)
     return parser
 
 
@@ -136,10 +138,13 @@ def _add_verify(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "verify",
         allow_abbrev=False,
         help="check a ledger: hashes, signatures, and every total recounted from the tallies",
-        description="Checks every record of a run and recounts every total; without torch, GPU or network.",
+        description="Checks every record of a run and recounts every total; without torch, GPU or network. With"
+        " --attestation, checks what was attested of weights: the signature, the files, and with DIR the ledger.",
     )
     _add_ledger_arguments(verify, "?")
     verify.add_argument("--proof", metavar="FILE", help="check this proof (`auditor prove`) in place of a ledger")
+    verify.add_argument("--attestation", metavar="FILE", help="what `auditor attest` wrote; --key is then its signer's")
+    verify.add_argument("--weights", metavar="PATH", help="the weight file, or the directory of them, that it is of")
 
 
 def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -313,3 +318,18 @@ def _add_key(verbs: argparse._SubParsersAction[_Parser]) -> None:
     revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, in one line")
     revoke.add_argument("--since", metavar="TIME", help="from when on, such as 2026-11-22T08:00:00Z (default: now)")
     revoke.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+
+
+def _add_attest(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    attest = verbs.add_parser(
+        "attest",
+        allow_abbrev=False,
+        help="sign what a run came to, bound to the weights that it made",
+        description="Verifies the run's ledger, digests the weight files, and writes an in-toto Statement about them in"
+        " a signed DSSE envelope. `auditor verify --attestation` checks it.",
+    )
+    attest.add_argument("directory", metavar="DIR", help="the run's directory")
+    attest.add_argument("--weights", metavar="PATH", required=True, help="a file, or a directory: every file of it")
+    attest.add_argument("--key", metavar="FILE", help="private key that signs (default: the one that signs ledgers)")
+    attest.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+    attest.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")

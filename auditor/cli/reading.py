@@ -29,8 +29,7 @@ def read(options: argparse.Namespace) -> Reading:
 
 def read_directory(directory: Path, trusted_key: str | None = None, held_outside: Outside = NOTHING) -> Reading:
     """The ledger in a directory, every total recounted."""
-    recount = Recount(price=Pricer().price, digest=TABLE.digest)
-    return read_ledger(directory, recount=recount, trusted_key=trusted_key, outside=held_outside)
+    return read_ledger(directory, recount=recount(), trusted_key=trusted_key, outside=held_outside)
 
 
 def outside(options: argparse.Namespace, directory: Path) -> Outside:
@@ -68,13 +67,18 @@ def _name(source: str) -> str:
     return source if Path(source).is_file() else "the text that you kept"
 
 
-def verdict_code(reading: Reading, require: str | None) -> ExitCode:
+def recount() -> Recount:
+    """How this installation prices tallies."""
+    return Recount(price=Pricer().price, digest=TABLE.digest)
+
+
+def verdict_code(verdict: Verdict, require: str | None) -> ExitCode:
     """4 for a ledger that is false, 5 for one that is worth less than required (which is said), else 0."""
-    if reading.verdict in (Verdict.INVALID, Verdict.DIVERGED):
+    if verdict in (Verdict.INVALID, Verdict.DIVERGED):
         return ExitCode.INVALID
-    if require is not None and _ORDER.index(reading.verdict) < _ORDER.index(Verdict(require)):
+    if require is not None and _ORDER.index(verdict) < _ORDER.index(Verdict(require)):
         sys.stdout.flush()
-        sys.stderr.write(f"auditor: the ledger is {reading.verdict}; --require asks for {require}\n")
+        sys.stderr.write(f"auditor: the ledger is {verdict}; --require asks for {require}\n")
         return ExitCode.INCOMPLETE
     return ExitCode.PASS
 

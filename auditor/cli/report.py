@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         declared=declared.read(Path(options.declared)) if options.declared else declared.NOTHING,
     )
     _write(view, options)
-    code = verdict_code(reading, options.require)
+    code = verdict_code(reading.verdict, options.require)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and view.reached else code)
 
 

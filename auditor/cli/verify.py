@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from auditor.cli import proofs
+from auditor.cli import attested, proofs
 from auditor.cli.reading import read, verdict_code
 from auditor.errors import UsageError
 from auditor.ledger import Reading, Verdict
@@ -15,16 +15,19 @@ from auditor.units import wire
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check a ledger, or a proof, and say in words what is whole and what is not."""
+    """Check a ledger, a proof, or an attestation, and say in words what is whole and what is not."""
+    if options.attestation is not None or options.weights is not None:
+        return attested.run(options)
     if (options.directory is None) == (options.proof is None):
-        raise UsageError("verify: expected a directory or --proof FILE", remedy="See: auditor verify --help")
+        message = "verify: expected a directory, --proof FILE or --attestation FILE"
+        raise UsageError(message, remedy="See: auditor verify --help")
     if options.proof:
         lines, code = proofs.check(options)
         sys.stdout.write("\n".join(map(clean, lines)) + "\n")
         return int(code)
     reading = read(options)
     sys.stdout.write("\n".join(map(clean, _lines(reading, Path(options.directory)))) + "\n")
-    return int(verdict_code(reading, options.require))
+    return int(verdict_code(reading.verdict, options.require))
 
 
 def _lines(reading: Reading, directory: Path) -> list[str]:

@@ -11,12 +11,14 @@
 into a log and reads them again (bytes in, facts out). `segment` is the one writer of a file, `book` what a counting
 process writes into it (`known` is what it need not write again), `recovery` the start after a crash. `inspection`
 reads one segment and `contents` checks what it says, with `prices` for its tallies, `curve` for its intervals and
-`notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words.
+`notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words; `held` compares a ledger with
+heads of it that somebody noted.
 """
 
 from auditor.ledger.book import SegmentBook
 from auditor.ledger.curve import Point
 from auditor.ledger.findings import Verdict
+from auditor.ledger.held import Comparison, HeldHead, compare, heads_of
 from auditor.ledger.keys import SigningKey, load_or_create, read_public_key
 from auditor.ledger.notes import Head
 from auditor.ledger.places import next_attempt, segment_paths
@@ -26,7 +28,9 @@ from auditor.ledger.recovery import first_genesis, recover, run_id_of
 from auditor.ledger.segment import SegmentWriter
 
 __all__ = [
+    "Comparison",
     "Head",
+    "HeldHead",
     "Point",
     "Reading",
     "Recount",
@@ -35,7 +39,9 @@ __all__ = [
     "SegmentWriter",
     "SigningKey",
     "Verdict",
+    "compare",
     "first_genesis",
+    "heads_of",
     "load_or_create",
     "next_attempt",
     "read_ledger",

@@ -7,11 +7,12 @@ from typing import IO, TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.contents import Contents
-from auditor.ledger.log import Ending, Scanner, Stretch
+from auditor.ledger.log import Ending, Scanner
 from auditor.ledger.places import is_held, open_regular
 from auditor.records import Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from auditor.ledger.curve import Point
@@ -100,23 +101,14 @@ class _Reader:
     def read(self, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
         broken, ending = "", None
         try:
-            while data := file.read(_CHUNK_BYTES):
+            for data in _blocks(file, self._until):
                 self._bytes += len(data)
                 for stretch in self._scanner.feed(data):
-                    self._contents.take(self._wanted(stretch))
-                if self._until is not None and self._scanner.lines > self._until:
-                    break
-            else:
-                ending = self._scanner.finish()
+                    self._contents.take(stretch)
+            ending = self._scanner.finish()
         except LedgerInvalid as error:
             broken = str(error)
         return self._conclude(broken, ending, held=held)
-
-    def _wanted(self, stretch: Stretch) -> Stretch:
-        """The part of it that is wanted, its checkpoint included."""
-        if self._until is None:
-            return stretch
-        return Stretch(stretch.before, stretch.lines[: max(self._until + 1 - stretch.before, 0)])
 
     def _conclude(self, broken: str, ending: Ending | None, *, held: bool) -> SegmentReading | Unreadable:
         contents = self._contents
@@ -158,3 +150,18 @@ class _Reader:
             abandoned_steps=self._kept.abandoned_steps if self._kept else 0,
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )
+
+
+def _blocks(file: IO[bytes], until: int | None) -> Iterator[bytes]:
+    """The file, or what of it stands up to the checkpoint over so many lines."""
+    left = None if until is None else until + 1
+    while data := file.read(_CHUNK_BYTES):
+        lines = data.count(b"\n")
+        if left is not None and lines >= left:
+            end = -1
+            for _ in range(left):
+                end = data.index(b"\n", end + 1)
+            yield data[: end + 1]
+            return
+        left = left and left - lines
+        yield data
