@@ -17,6 +17,7 @@ from auditor.distributed import Place
 from auditor.formulas import TABLE
 from auditor.hardware import catalogue, doors
 from auditor.ledger import SegmentBook, SegmentWriter, load_or_create, recover
+from auditor.ledger.keyfile import follower_of, rotations_to
 from auditor.records import LEDGER_SCHEMA, Genesis
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -37,6 +38,7 @@ def open_book(
     Raises: LedgerUnwritable: the directory takes no file. KeyFileError: the signing key cannot be used.
     """
     key = load_or_create(settings.key)
+    line_of_key = rotations_to(settings.key, key.public_hex)
     tails = recover(directory)
     genesis = Genesis(
         schema=LEDGER_SCHEMA,
@@ -57,7 +59,34 @@ def open_book(
         devices=doors.observe() if devices is None else devices,
         settings=settings.recorded(),
     )
-    return SegmentBook(SegmentWriter.create(directory, genesis, key), tails)
+    return SegmentBook(SegmentWriter.create(directory, genesis, key), tails, line_of_key)
+
+
+class KeyWatch:
+    """Looks now and then whether the key's file holds the follower of the key that signs, and hands that over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._state()
+
+    def check(self, book: SegmentBook) -> None:
+        """Where the key was rotated since, the book says so and goes on with the new one.
+
+        Raises: KeyFileError: the file cannot be used now; the book goes on with the key that it has.
+        """
+        state = self._state()
+        if state == self._seen:
+            return
+        self._seen = state
+        for rotation, key in follower_of(self._path, book.writer.public_hex):
+            book.rotate(rotation, key)
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
 
 def _versions() -> dict[str, str]:

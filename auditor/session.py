@@ -27,7 +27,7 @@ from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
 from auditor.distributed import claim_rank, find_place, release_rank
-from auditor.errors import AuditorError, CountingError
+from auditor.errors import AuditorError, CountingError, KeyFileError
 from auditor.formulas import Pricer
 from auditor.hardware.coverage import EVENT
 from auditor.ledger import SegmentBook
@@ -37,6 +37,7 @@ from auditor.state import State
 from auditor.tally import CounterKind, Purpose, Tally, factor
 
 if TYPE_CHECKING:
+    from auditor.genesis import KeyWatch
     from auditor.in_use import InUse
     from auditor.watch import Watch
 
@@ -93,6 +94,7 @@ class Session:
         self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
         self._devices: InUse | None = None
         self._watch: Watch | None = None
+        self._key_watch: KeyWatch | None = None
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -297,6 +299,7 @@ class Session:
     def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, cut: Cut | None) -> None:
         if self._watch is not None:
             self._watch.ask()
+        self._follow_key(book)
         tally = cut() if cut is not None else Tally({})
         book.record_interval(
             first_step=first,
@@ -308,6 +311,15 @@ class Session:
         if self._sampler is not None:
             self._sampler.note(tally, self._pricer.price(tally))
         self._note_problems(book)
+
+    def _follow_key(self, book: SegmentBook) -> None:
+        """Sign with the follower of the key, where the key was rotated."""
+        try:
+            if self._key_watch is not None:
+                self._key_watch.check(book)
+        except KeyFileError as error:
+            message = f"the signing key was changed and cannot be followed: {error}; the earlier key signs on"
+            self._note_once(book, "ledger", message, key="key", lower_bound=False)
 
     def _note_problems(self, book: SegmentBook) -> None:
         """What went wrong in counting, each thing once."""
@@ -366,6 +378,7 @@ class Session:
         place = find_place(forked=self._forked)
         if place.role == "rank":
             claim_rank()
+        self._key_watch = genesis.KeyWatch(self.settings.key)
         return genesis.open_book(
             self.directory,
             self.settings,

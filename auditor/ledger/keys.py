@@ -68,6 +68,20 @@ def load_or_create(path: Path) -> SigningKey:
     return SigningKey(_parse_private(data, path))
 
 
+def load(path: Path) -> SigningKey:
+    """The key at ``path``, which must be there.
+
+    Raises: KeyFileError: it is not, cannot be read, is readable by others, or is not a plain Ed25519 key.
+    """
+    try:
+        return SigningKey(_parse_private(_read_private(path), path))
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: the signing key cannot be read: {error.strerror or error}",
+            remedy="Name the file of a key with --key.",
+        ) from error
+
+
 def read_public_key(source: Path | str) -> str:
     """The public key, as 64 hex digits, that the text or the file writes (PEM, public or private, or hex).
 
