@@ -93,7 +93,8 @@ def write_synced(path: Path, data: bytes) -> Path:
         sync_directory(path.parent)
         sync_directory(path.absolute().parent.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise LedgerUnwritable(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
 
