@@ -5,6 +5,7 @@
     DIR/segments/rank-00000.attempt-000.jsonl                    one file per training process and attempt
                  rank-00000.attempt-000.pid-1234-9f3a61c0.jsonl  another Python process under that rank
                  launcher.attempt-000.jsonl                      the command that started them
+    DIR/anchors/, witnessed/                                     heads that were given away, or co-signed by witnesses
     DIR/cut/                                                     tails cut at a recovery, kept as they were
 
 `merkle` is the tree over a segment's lines, `keys` holds the signing key, `notes` what is signed, and `log` makes lines
@@ -13,6 +14,11 @@ process writes into it (`known` is what it need not write again), `recovery` the
 reads one segment and `contents` checks what it says, with `prices` for its tallies, `curve` for its intervals and
 `notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words; `held` compares a ledger with
 heads of it that somebody noted.
+
+What shows that a ledger was written anew is kept by others: `noting` is about heads in other segments, `heads` about
+those that are given away, `signed` and `cosigning` read them, `outside` holds a ledger against them. `proofs` are short
+proofs over a tree, `proving` makes files of them. `rotation` says how keys follow each other, `keyfile` keeps that with
+the key, `revocation` ends one, and `trust` says whose signatures count.
 """
 
 from auditor.ledger.book import SegmentBook
@@ -21,6 +27,7 @@ from auditor.ledger.findings import Verdict
 from auditor.ledger.held import Comparison, HeldHead, compare, heads_of
 from auditor.ledger.keys import SigningKey, load_or_create, read_public_key
 from auditor.ledger.notes import Head
+from auditor.ledger.outside import NOTHING, Held, Outside
 from auditor.ledger.places import next_attempt, segment_paths
 from auditor.ledger.prices import Recount
 from auditor.ledger.reading import Reading, SegmentReading, read_ledger
@@ -28,9 +35,12 @@ from auditor.ledger.recovery import first_genesis, recover, run_id_of
 from auditor.ledger.segment import SegmentWriter
 
 __all__ = [
+    "NOTHING",
     "Comparison",
     "Head",
+    "Held",
     "HeldHead",
+    "Outside",
     "Point",
     "Reading",
     "Recount",
