@@ -39,7 +39,7 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
     lines.extend(_abandoned(reading))
     lines.append(f"  head        {reading.head}")
-    lines.extend(f"  signed by   {key}" for key in sorted({part.genesis.public_key for part in reading.segments}))
+    lines.extend(f"  signed by   {key}" for key in dict.fromkeys(key for part in reading.segments for key in part.keys))
     return lines
 
 

@@ -108,14 +108,17 @@ class Scanner:
         self._sealed = False
         self._fed_bytes = 0
         self._hole: Hole | None = None
+        self._may_rotate = False  # a line that is not confirmed yet, or is not whole, looks like a rotation
 
     def feed(self, data: bytes) -> Iterator[Stretch]:
         """The lines that these bytes confirm; to be run to its end before more is fed.
 
         Raises: LedgerInvalid: a line is false; it names it. SchemaFromFuture: a newer schema.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
         self._fed_bytes += len(data)
+        data = self._rest + data
+        self._may_rotate = self._may_rotate or _ROTATION in data
+        *lines, self._rest = data.split(b"\n")
         if self._hole is not None:
             self._pass_over(self._hole, lines)
             return
@@ -129,8 +132,15 @@ class Scanner:
             stretch = [*self._open, *lines[: at + 1]]
             self._open, self._open_bytes = [], 0
             self._keep(lines[at + 1 :])
-            yield from self._confirm_all(list(_by_key(stretch)))
+            yield from self._confirm_all(self._by_key(stretch))
         self._check_limits()
+
+    def _by_key(self, stretch: list[bytes]) -> list[list[bytes]]:
+        """The stretch in pieces, in none of which a key gives way to another."""
+        if not self._may_rotate:
+            return [stretch]
+        self._may_rotate = any(_ROTATION in line for line in self._open)
+        return list(_cut_at_rotations(stretch))
 
     def _confirm_all(self, pieces: Sequence[list[bytes]]) -> Iterator[Stretch]:
         """As `_confirm`, of pieces that each have one key."""
@@ -264,7 +274,7 @@ class Scanner:
         )
 
 
-def _by_key(stretch: list[bytes]) -> Iterator[list[bytes]]:
+def _cut_at_rotations(stretch: list[bytes]) -> Iterator[list[bytes]]:
     """The stretch, cut after each checkpoint that may be the last of its key."""
     start = 0
     for index, line in enumerate(stretch[:-2]):

@@ -122,7 +122,7 @@ def _missing(head: _Noted) -> Finding:
 
 def _of_one(directory: Path, segment: SegmentReading, heads: Sequence[_Noted]) -> Iterator[Finding]:
     longest = heads[-1]
-    if longest.size_bytes > segment.sound_bytes:
+    if longest.size_bytes > segment.sound_bytes and not _stands(directory, longest):  # or it grew while we read
         lost = longest.size_bytes - segment.sound_bytes
         yield Finding(
             Verdict.INCOMPLETE,

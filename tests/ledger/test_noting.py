@@ -113,6 +113,13 @@ def test_a_rank_that_was_cut_back_and_went_on_contradicts_what_others_noted(run)
     assert run.read().verdict is Verdict.DIVERGED
 
 
+def test_a_rank_that_grew_while_the_ledger_was_read_is_not_taken_for_shorter(run):
+    job(run)
+    reading = run.read()
+    short = [dataclasses.replace(segment, sound_bytes=100) for segment in reading.segments]
+    assert [finding.verdict for finding in noting.check_noted(run.directory, short, [])] == []
+
+
 def test_a_damaged_rank_stays_invalid(run):
     job(run)
     data = run.path(RANK_0).read_bytes()
