@@ -22,6 +22,8 @@ from auditor.units import parse_exact
 
 _FILE = "auditor.yaml"
 _PREFIX = "AUDITOR_"
+# Paths of the machine, what the first record says in fields of its own, and what changes nothing that is recorded.
+_NOT_RECORDED = ("out", "key", "model", "purpose", "witness", "witness_key")
 # What `auditor run` tells the processes below it; not settings of the user's.
 HANDOVER = ("AUDITOR_RUN_DIR", "AUDITOR_RUN_ID", "AUDITOR_RUN_COMMAND", "AUDITOR_LAUNCHER_PID", "AUDITOR_RANK_PID")
 
@@ -43,6 +45,8 @@ class Settings:
     coverage_every: int
     checkpoints: bool
     checkpoint_wait_s: float
+    witness: str  # address, or "" for none
+    witness_key: str
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -52,7 +56,7 @@ class Settings:
 
     def recorded(self) -> dict[str, str]:
         """The settings as they go into a ledger; no path of the machine."""
-        values = {name: getattr(self, name) for name in NAMES if name not in ("out", "key", "model", "purpose")}
+        values = {name: getattr(self, name) for name in NAMES if name not in _NOT_RECORDED}
         return {name: _as_text(value) for name, value in values.items()}
 
     @property
@@ -193,6 +197,8 @@ _PARSERS: Mapping[str, Any] = {
     "coverage_every": _steps,
     "checkpoints": _flag,
     "checkpoint_wait_s": _seconds,
+    "witness": _text,
+    "witness_key": _text,
 }
 
 

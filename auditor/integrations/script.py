@@ -14,15 +14,18 @@ from auditor.config import Settings
 from auditor.console import say
 from auditor.device.probing import measure_visible
 from auditor.distributed import Place
-from auditor.errors import AuditorError, DeviceError, LedgerUnwritable
+from auditor.errors import AuditorError, ConfigError, DeviceError, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations.child import Ended, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
-from auditor.ledger import Reading, Recount, SegmentBook, first_genesis, read_ledger, segment_paths
+from auditor.ledger import Outside, Reading, Recount, SegmentBook, first_genesis, read_ledger, segment_paths
+from auditor.ledger.cosigning import Witness, read_witness
 from auditor.records import Exit, Genesis
 from auditor.units import scientific
+from auditor.witness import cosign_ledger
 
 STATUS_FILE = "status.json"
+_WITNESS_WITHIN_S = 15.0  # after the command has ended
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Supervised:
     run_id: str
     book: SegmentBook
     before: int  # segments there were when it began
+    witness: tuple[str, Witness] | None = None  # address and key of the one that is asked at the end
 
     def end(self, ended: Ended) -> int:
         """Record how the command ended, write the status file, say one line; 1 where the audit is not whole."""
@@ -43,7 +47,13 @@ class Supervised:
             if processes == 0:
                 say(_nothing_seen(ended))
                 return 1
-            reading = read_ledger(self.directory, recount=Recount(price=Pricer().price, digest=TABLE.digest))
+            self._ask_witness()
+            witnesses = (self.witness[1],) if self.witness else ()
+            reading = read_ledger(
+                self.directory,
+                recount=Recount(price=Pricer().price, digest=TABLE.digest),
+                outside=Outside(witnesses=witnesses, quorum=len(witnesses)),
+            )
             _write_status(self.directory, reading, ended)
         except (AuditorError, OSError) as error:
             say(f"the run could not be closed: {error}")
@@ -51,13 +61,24 @@ class Supervised:
         say(_last_line(reading, self.directory))
         return 0 if _is_whole(reading) else 1
 
+    def _ask_witness(self) -> None:
+        """The ledger is co-signed, where a witness is set and answers in time; the run is whole without."""
+        if self.witness is None:
+            return
+        url, witness = self.witness
+        try:
+            cosign_ledger(self.directory, url, witness, within_s=_WITNESS_WITHIN_S)
+        except AuditorError as error:
+            say(f"the ledger was not co-signed: {error.told}")
+
 
 def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
     """Run the command under audit and return the code to exit with.
 
     That is the child's own, whatever happens to the audit; with ``strict``, a child that ended well gets the audit's.
+    Raises: ConfigError, KeyFileError: the witness in the settings is none; nothing was run.
     """
-    command = command_of(words)
+    command, witness = command_of(words), _witness_of(settings)
     try:
         supervised = begin(directory, settings, command)
     except (AuditorError, OSError) as error:
@@ -67,6 +88,7 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
             return int(AuditorError.exit_code)
         say("the command runs unaudited")
         return run_child(command, os.environ).code
+    supervised.witness = witness
     if settings.probe:
         measure_devices(supervised.book)
     ended = run_child(command, environment_for(settings, directory, supervised.run_id, command, os.environ))
@@ -88,6 +110,16 @@ def begin(directory: Path, settings: Settings, command: Sequence[str]) -> Superv
     if earlier is not None:
         say(_continued(earlier, settings.model, command))
     return Supervised(directory, run_id, book, len(segment_paths(directory)))
+
+
+def _witness_of(settings: Settings) -> tuple[str, Witness] | None:
+    """Whom the settings name.
+
+    Raises: ConfigError: an address without a key, or a key without an address. KeyFileError: the key is none.
+    """
+    if bool(settings.witness) != bool(settings.witness_key):
+        raise ConfigError("the settings witness and witness_key go together: one of them is empty")
+    return (settings.witness, read_witness(settings.witness_key)) if settings.witness else None
 
 
 def _shortened(command: Sequence[str]) -> str:
