@@ -36,6 +36,7 @@ STRETCH_LIMIT_BYTES = 4 * 2**20
 NO_HEAD = Head(0, "")
 _SEAL = re.compile(rb'\[[0-9]+,"seal",')
 _ROTATION = b'"rotation",{'  # in a line that may be one
+_GENESIS = re.compile(rb'\[[0-9]+,"genesis",')
 _ZEROS = "zeros stand where a record was"
 _DECODER = json.JSONDecoder()
 
@@ -265,6 +266,8 @@ class Scanner:
         """What is wrong between two checkpoints: the line that is none, or the checkpoint at their end."""
         for index, line in enumerate(stretch):
             cause = _ZEROS if b"\0" in line else fault_of_line(line)
+            if self.lines + index and _GENESIS.match(line):
+                cause = "a first record stands here: segments were joined into one file"
             if cause:
                 return self._false(index, cause)
         first, last = self.lines + 1, self.lines + len(stretch)
@@ -295,11 +298,13 @@ def fault_of_tail(lines: Sequence[bytes], rest: bytes) -> tuple[int, str] | None
         if cause:
             return index, cause
     written = rest.partition(b"\0")[0].decode("latin-1")
+    if written and not written.startswith("["):
+        return len(lines), "does not begin like a record"
     try:
         _, end = _DECODER.raw_decode(written)
     except (ValueError, RecursionError):
         return None
-    return None if end == len(written) or not written.startswith("[") else (len(lines), "does not end where it should")
+    return None if end == len(written) else (len(lines), "does not end where it should")
 
 
 def last_checkpoint(lines: Sequence[bytes]) -> int | None:
