@@ -43,10 +43,12 @@ _OPERATORS = 100  # of a step
 _STEPS = 600  # of an interval, about
 _INTERVAL_US = 60_000_000
 _HOW_MEASURED = """\
-One segment of one rank, written by the ledger's own writer without syncs: intervals of {steps} steps or a few more,
-each of two tallies of {entries} entries that come again and again, {signed}.
-Each row is a process of its own; *s* and *CPU s* are the best of {rounds}, rates are by CPU second, on one core. A record is an interval or of another
-kind that says something; a line is a record or a checkpoint."""
+One segment of one rank, {written}: intervals of {steps} steps or a
+few more, each of two tallies of {entries} entries that come again and again. Each row is a process of its own; *s* and
+*CPU s* are the best of {rounds}, rates are by CPU second, on one core. A record is an interval or of another kind that
+says something; a line is a record or a checkpoint."""
+_ONE_BY_ONE = "written by the ledger's own writer without syncs, each interval signed by itself"
+_MANY = "with a checkpoint after each {} intervals, as the writer's format has it"
 
 
 def step_tally(rows: int) -> Tally:
@@ -235,8 +237,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         what, directory = arguments.work
         print(json.dumps(work(what, Path(directory), arguments.intervals, arguments.per_write)))
         return
-    signed = "signed one by one" if arguments.per_write == 1 else f"with a checkpoint after each {arguments.per_write}"
-    how = _HOW_MEASURED.format(signed=signed, steps=_STEPS, entries=2 * _OPERATORS, rounds=arguments.rounds)
+    written = _ONE_BY_ONE if arguments.per_write == 1 else _MANY.format(arguments.per_write)
+    how = _HOW_MEASURED.format(written=written, steps=_STEPS, entries=2 * _OPERATORS, rounds=arguments.rounds)
     heading = [f"# Cost of a ledger of {arguments.intervals:,} intervals", "", how, "", *describe_machine(), ""]
     with tempfile.TemporaryDirectory(dir=arguments.place) as place:
         measured = tables(

@@ -9,7 +9,8 @@
     DIR/cut/                                                     tails cut at a recovery, kept as they were
 
 `merkle` is the tree over a segment's lines, `keys` holds the signing key, `notes` what is signed, and `log` makes lines
-into a log and reads them again (bytes in, facts out). `segment` is the one writer of a file, `book` what a counting
+into a log and reads them again (bytes in, facts out), with `hole` for what a loss of power leaves. `disk` has the calls
+that change what is on the disk, `segment` is the one writer of a file, `book` what a counting
 process writes into it (`known` is what it need not write again), `recovery` the start after a crash. `inspection`
 reads one segment and `contents` checks what it says, with `prices` for its tallies, `curve` for its intervals and
 `notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words; `held` compares a ledger with

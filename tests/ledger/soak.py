@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import random
 import re
@@ -24,10 +25,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from auditor.ledger import load_or_create
 from benchmarks.ledger import describe_machine
 from tests.ledger.conftest import Run
+from tests.ledger.mutations import Mutant, judge, mutant
 from tests.ledger.power import power_loss_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -102,6 +104,37 @@ def soak_fuzz(arguments: argparse.Namespace, place: Path) -> Shown:
     return Shown(promise, done, ran.returncode == 0 and cases > 0, found, 0)
 
 
+def soak_edits(_: argparse.Namespace, place: Path) -> Shown:
+    """Every bit of a whole ledger of all kinds of records flipped, and every length that it can be cut to."""
+    unseen, verdicts, number = list[str](), Counter[str](), 0
+    whole = mutant(b"").files
+    for name, data in whole.items():
+        for change in itertools.chain(_flips(data), _cuts(data)):
+            with tempfile.TemporaryDirectory(dir=place) as case:
+                try:
+                    verdicts[judge(Mutant(whole | {name: change}, signed=False), Path(case), brief=True)] += 1
+                except Exception as error:  # noqa: BLE001 - whatever it is, the promise was broken
+                    unseen.append(f"{name}, change {number}: {error!r}")
+            number += 1
+    found = ", ".join(f"{verdict} {times:,}" for verdict, times in sorted(verdicts.items()))
+    done = f"each bit flipped and each length cut to of two segments with every kind of record: {number:,} ledgers"
+    found = f"{len(unseen)} unseen; {found}{''.join(f'; {one}' for one in unseen[:5])}"
+    return Shown("Every change shows", done, not unseen, found, 0)
+
+
+def _flips(data: bytes) -> Iterator[bytes]:
+    changed = bytearray(data)
+    for place in range(len(data)):
+        for bit in range(8):
+            changed[place] ^= 1 << bit
+            yield bytes(changed)
+            changed[place] ^= 1 << bit
+
+
+def _cuts(data: bytes) -> Iterator[bytes]:
+    return (data[:length] for length in range(len(data)))
+
+
 def soak_speed(arguments: argparse.Namespace, place: Path) -> Shown:
     """A ledger of ten million records, verified and recounted."""
     out = place / "speed.md"
@@ -131,6 +164,7 @@ def soak_speed(arguments: argparse.Namespace, place: Path) -> Shown:
 PARTS: dict[str, Callable[[argparse.Namespace, Path], Shown]] = {
     "kills": soak_kills,
     "power": soak_power,
+    "edits": soak_edits,
     "fuzz": soak_fuzz,
     "speed": soak_speed,
 }
@@ -175,13 +209,18 @@ def main(argv: Sequence[str]) -> int:
             one = PARTS[name](arguments, Path(place))
         shown.append(one._replace(took_s=time.monotonic() - started))
         print(f"{name}: {'held' if one.held else 'BROKEN'}: {one.done}: {one.found}", flush=True)
-    text = report(shown, argv)
+        write_report(report(shown, argv), arguments.only, keep=arguments.keep)
+    return 0 if all(one.held for one in shown) else 1
+
+
+def write_report(text: str, parts: Sequence[str], *, keep: bool) -> None:
+    """What was shown so far stands in build/soak and, to be kept, among the results."""
     _WORK.mkdir(parents=True, exist_ok=True)
     (_WORK / "report.md").write_text(text, encoding="utf-8")
-    if arguments.keep:
-        name = f"{time.strftime('%Y-%m-%d', time.gmtime())}_soak_{'-'.join(arguments.only)}.md"
+    if keep:
+        which = "" if list(parts) == list(PARTS) else f"_{'-'.join(parts)}"
+        name = f"{time.strftime('%Y-%m-%d', time.gmtime())}_soak{which}.md"
         (_ROOT / "benchmarks" / "results" / name).write_text(text, encoding="utf-8")
-    return 0 if all(one.held for one in shown) else 1
 
 
 if __name__ == "__main__":
