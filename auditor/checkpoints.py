@@ -45,6 +45,13 @@ class _Sight:
     file: IO[bytes] | None = None
     missed: str = ""
     writer: Callable[[], Any] = field(default=lambda: None)  # the file object that it is saved through, while it lives
+    until_s: float = 0.0  # how long that may stay open, on the monotonic clock
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is saved may not stand in the file yet."""
+        writer = self.writer()
+        return writer is not None and not writer.closed
 
 
 class Checkpoints:
@@ -173,6 +180,7 @@ class Checkpoints:
         if event == SAVED and hasattr(through, "closed"):
             with contextlib.suppress(TypeError):  # of a kind that cannot be referred to: it is read as it is
                 sight.writer = weakref.ref(through)
+                sight.until_s = time.monotonic() + _CLOSED_WITHIN_S
         return sight
 
     def _put(self, sight: _Sight) -> None:
@@ -224,23 +232,40 @@ class Checkpoints:
     def _work(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)
-        while (sight := self._sights.get()) is not None:
-            try:
-                record = self._record(sight)
-            except Exception as error:  # noqa: BLE001 - what goes wrong here is that there is no digest
-                record = _without(sight, f"it could not be read: {error!r}")
-            finally:
-                if sight.file is not None:
-                    sight.file.close()
-            self._waiting.discard(id(sight))
-            if record is not None:
-                self._submit(functools.partial(_append, record))
+        unfinished: list[_Sight] = []  # what they are saved to is still open
+        while True:
+            with contextlib.suppress(queue.Empty):
+                sight = self._sights.get(timeout=_LOOK_S if unfinished else None)
+                if sight is None:
+                    break
+                unfinished.append(sight)
+            waiting, unfinished = unfinished, []
+            for sight in waiting:
+                if sight.is_open and time.monotonic() < sight.until_s:
+                    unfinished.append(sight)
+                else:
+                    self._deal_with(sight)
+        for sight in unfinished:
+            self._deal_with(sight)
+
+    def _deal_with(self, sight: _Sight) -> None:
+        try:
+            record = self._record(sight)
+        except Exception as error:  # noqa: BLE001 - what goes wrong here is that there is no digest
+            record = _without(sight, f"it could not be read: {error!r}")
+        finally:
+            if sight.file is not None:
+                sight.file.close()
+        self._waiting.discard(id(sight))
+        if record is not None:
+            self._submit(functools.partial(_append, record))
 
     def _record(self, sight: _Sight) -> Weights | None:
         """What is to be recorded; None for a file without tensors, unless somebody says that it is a checkpoint."""
         if sight.missed or self._ending:
             return _without(sight, sight.missed or "the run ended before it was read")
-        self._await_writer(sight)
+        if sight.is_open:
+            return _without(sight, "the file that it was saved to was not closed")
         try:
             if sight.file is None:
                 return _with(sight, digest_path(sight.path, lambda: self._ending))
@@ -250,15 +275,6 @@ class Checkpoints:
             return _with(sight, digest_file(sight.file, sight.path.name, lambda: self._ending))
         except (Missed, OSError) as missed:
             return _without(sight, str(missed))
-
-    def _await_writer(self, sight: _Sight) -> None:
-        """What is saved through a file object stands in the file when that is closed."""
-        until_s = time.monotonic() + _CLOSED_WITHIN_S
-        while (writer := sight.writer()) is not None and not writer.closed:
-            if time.monotonic() > until_s or self._ending:
-                break
-            del writer
-            time.sleep(_LOOK_S)
 
 
 def _append(record: Weights, book: Any) -> None:
