@@ -133,7 +133,7 @@ def _claim(node: Node | None, model: str, taken: dict[str, str], kind: str) -> N
     for part in _listed(node):
         text = _digest(part) if kind == "digest" else part.text()
         if text in taken:
-            part.fail(f"a {kind} that is not {taken[text]!r}'s already")
+            part.fail(f"a {kind} that does not belong to {taken[text]!r} already")
         taken[text] = model
 
 

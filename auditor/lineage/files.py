@@ -188,7 +188,7 @@ def _digest_one(file: IO[bytes], name: str, form: str, stop: Stop) -> FileDigest
     tensors = _Tensors.of(file, before.st_size) if form == "safetensors" else None
     file.seek(0)
     whole, block, read = hashlib.sha256(), memoryview(bytearray(min(_BLOCK_BYTES, before.st_size + 1))), 0
-    while number := file.readinto(block):  # type: ignore[attr-defined]
+    while read <= before.st_size and (number := file.readinto(block)):  # type: ignore[attr-defined]
         if stop():
             raise Missed("the run ended before all of it was read")
         whole.update(block[:number])
