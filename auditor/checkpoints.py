@@ -23,7 +23,7 @@ from typing import IO, Any
 from auditor.counting.patching import Patch, Patches
 from auditor.lineage.files import Digest, Missed, digest_file, digest_path, form_of, open_file
 from auditor.recorder import Task
-from auditor.records import MOST_WEIGHTS, Weights
+from auditor.records import Weights
 
 SAVED, LOADED = "saved", "loaded"
 _MOST_WAITING = 64  # each keeps a file open
@@ -74,7 +74,6 @@ class Checkpoints:
         self._waiting: set[int] = set()  # sights that have not been dealt with, by id
         self._seen: set[tuple[int, ...]] = set()
         self._told: set[str] = set()
-        self._number = 0
         self._ending = False
         self._thread: threading.Thread | None = None
 
@@ -184,7 +183,7 @@ class Checkpoints:
         return sight
 
     def _put(self, sight: _Sight) -> None:
-        if self._is_known(sight) or self._is_one_too_many(sight):
+        if self._is_known(sight):
             if sight.file is not None:
                 sight.file.close()
             return
@@ -207,13 +206,6 @@ class Checkpoints:
             self._seen.add(key)
             return False
         self._gap(f"more than {_MOST_LOADS} files with tensors were loaded: the later ones are not recorded")
-        return True
-
-    def _is_one_too_many(self, sight: _Sight) -> bool:
-        self._number += 1
-        if self._number <= MOST_WEIGHTS:
-            return False
-        self._gap(f"more than {MOST_WEIGHTS} checkpoints were {sight.event}: the later ones are not recorded")
         return True
 
     def _gap(self, message: str) -> None:

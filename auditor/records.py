@@ -18,10 +18,10 @@ LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
-MOST_WEIGHTS = 2**15  # `Weights` records of a segment, and as many `Resumed`
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
+WEIGHTS_LIMIT_BYTES = 16 * 2**20  # likewise on `Weights` and `Resumed`; later ones are told as one gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

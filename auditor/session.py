@@ -197,7 +197,7 @@ class Session:
     def resume(self, state: State) -> None:
         """The training goes on from a checkpoint with this state in it."""
         self._cut()
-        self._recorder.submit(lambda book: book.append(state.resumed()))
+        self._recorder.submit(lambda book: book.resumed(state.resumed()))
 
     def mistaken(self, error: AuditorError) -> None:
         """Something was asked of the auditor that it could not do; told once, and raised only when strict."""

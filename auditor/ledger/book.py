@@ -6,15 +6,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
-from auditor.ledger.known import Known, amounts_of
+from auditor.ledger.known import Known, amounts_of, size_of
 from auditor.ledger.noting import note_earlier, note_others
-from auditor.ledger.progress import check_weights
+from auditor.ledger.progress import check_resumed, check_weights
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations, add_up
 from auditor.records import (
     MOST_FORMS,
     MOST_TALLIES,
+    WEIGHTS_LIMIT_BYTES,
     Body,
     Exit,
     Folded,
@@ -57,6 +58,7 @@ class SegmentBook:
         self._forms: dict[tuple[str, str, tuple[str, ...]], int] = {}  # of hardware records written in full
         self._waiting: list[Body] = []
         self._gaps = 0
+        self._weights_bytes = 0
         self._folded = Operations.none()
         self.steps = 0
         self.elapsed_us = 0
@@ -136,19 +138,33 @@ class SegmentBook:
             self._gaps += 1
             return head
 
-    def weights(self, weights: Weights) -> Head:
+    def weights(self, weights: Weights) -> None:
         """It is written which checkpoint was saved or loaded; where its digest could not be had, as a gap too.
 
         Raises: LedgerInvalid: it is no such record; nothing is written.
         """
-        check_weights(weights, 0)
-        if not weights.missed:
-            return self.append(weights)
-        what = f"{weights.name} was {weights.event} and has no digest: {weights.missed}"
-        with self._lock, self._writer.fatal():
-            head = self._write([weights, Gap(cause="weights", message=what, lower_bound=False)])
-            self._gaps += 1
-            return head
+        check_weights(weights)
+        self._append_within(weights)
+        if weights.missed:
+            what = f"{weights.name} was {weights.event} and has no digest: {weights.missed}"
+            self.gap("weights", what, lower_bound=False)
+
+    def resumed(self, resumed: Resumed) -> None:
+        """It is written that the training went on from a kept state.
+
+        Raises: LedgerInvalid: it is no such record; nothing is written.
+        """
+        check_resumed(resumed)
+        self._append_within(resumed)
+
+    def _append_within(self, body: Weights | Resumed) -> None:
+        """It is written, unless there is no room for it; then that is."""
+        with self._lock:
+            before, self._weights_bytes = self._weights_bytes, self._weights_bytes + size_of(body)
+            if self._weights_bytes <= WEIGHTS_LIMIT_BYTES:
+                self.append(body)
+            elif before <= WEIGHTS_LIMIT_BYTES:
+                self.gap("weights", "there is no room for more checkpoints: later ones are missing", lower_bound=False)
 
     def second_opinion(self, opinion: SecondOpinion) -> Head:
         """Another counter's view is written.

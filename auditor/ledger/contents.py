@@ -16,6 +16,7 @@ from auditor.operations import Operations
 from auditor.records import (
     MOST_NOTED,
     TALLIES_LIMIT_BYTES,
+    WEIGHTS_LIMIT_BYTES,
     Body,
     Folded,
     Gap,
@@ -63,7 +64,7 @@ class Contents:
         self._sights = Sights()
         self._notes: list[Body] = []
         self._resumed: list[ResumedAt] = []
-        self._num_weights = 0
+        self._weights_bytes = 0
         self._sealed = False
         self._line = 0  # of the record that is taken
         self._last = 0  # line of the checkpoint that vouches for it
@@ -210,7 +211,8 @@ class Contents:
             case PurposeChange():
                 Purpose(body.purpose)
             case Resumed():
-                check_resumed(body, len(self._resumed))
+                check_resumed(body)
+                self._spend_on_weights(body)
                 self._resumed.append(ResumedAt(self._line, self.intervals.steps, body))
             case _:
                 self._keep(body)
@@ -218,11 +220,16 @@ class Contents:
     def _keep(self, body: Body) -> None:
         match body:
             case Weights():
-                check_weights(body, self._num_weights)
-                self._num_weights += 1
+                check_weights(body)
+                self._spend_on_weights(body)
             case SecondOpinion():
                 _check_opinion(body)
         self._notes.append(body)
+
+    def _spend_on_weights(self, body: Weights | Resumed) -> None:
+        self._weights_bytes += size_of(body)
+        if self._weights_bytes > WEIGHTS_LIMIT_BYTES:
+            raise LedgerInvalid(f"its records of checkpoints take more than the {WEIGHTS_LIMIT_BYTES} bytes allowed")
 
     def _begin(self, genesis: Genesis) -> None:
         if genesis.role not in ("rank", "process", "launcher"):

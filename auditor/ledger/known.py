@@ -12,6 +12,7 @@ from auditor.records import TALLIES_LIMIT_BYTES, Record, Signatures, TallyRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from auditor.records import Body
     from auditor.tally import Signature, Tally
 
 _SIGNATURES_PER_RECORD = 1000
@@ -90,8 +91,8 @@ def _signature_records(signatures: Mapping[Signature, int]) -> Iterable[Signatur
         yield Signatures(first=signatures[chunk[0]], items=tuple((op, arguments) for op, arguments in chunk))
 
 
-def size_of(body: Signatures | TallyRecord) -> int:
-    """What a record takes of `TALLIES_LIMIT_BYTES`: its line but for the time."""
+def size_of(body: Body) -> int:
+    """What a record takes of `TALLIES_LIMIT_BYTES` or `WEIGHTS_LIMIT_BYTES`: its line but for the time."""
     return len(write_record(Record(time_us=0, body=body)))
 
 

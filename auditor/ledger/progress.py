@@ -17,7 +17,7 @@ from auditor.ledger.notes import Noted, origin_of, read_note
 from auditor.ledger.places import read_name
 from auditor.lines import read_checkpoint, read_tallies
 from auditor.operations import Operations
-from auditor.records import MOST_WEIGHTS, Folded, Resumed, Weights
+from auditor.records import Folded, Resumed, Weights
 from auditor.units import parse_ops
 
 if TYPE_CHECKING:
@@ -177,12 +177,11 @@ def _target(
     return source.genesis.attempt, Span(0, line, None) if own else Span(0, None, body.step)
 
 
-def check_weights(body: Weights, before: int) -> None:
+def check_weights(body: Weights) -> None:
     """A segment may hold this record.
 
     Raises: LedgerInvalid: it may not.
     """
-    _check_room(before)
     digests = [digest for digest in (body.digest, body.tensors, *(file[0] for file in body.files)) if digest]
     if any(len(digest) != 64 or not _HEX.issuperset(digest) for digest in digests):
         raise LedgerInvalid("weights: a digest is not 64 digits in hexadecimal")
@@ -192,19 +191,13 @@ def check_weights(body: Weights, before: int) -> None:
         raise LedgerInvalid("weights: expected a digest and files, or why there are none")
 
 
-def check_resumed(body: Resumed, before: int) -> None:
+def check_resumed(body: Resumed) -> None:
     """As `check_weights`."""
-    _check_room(before)
     parse_ops(body.operations)
     if body.step < 0:
         raise LedgerInvalid("resumed: a number is below 0")
     if body.note:
         read_note(body.note)
-
-
-def _check_room(before: int) -> None:
-    if before >= MOST_WEIGHTS:
-        raise LedgerInvalid(f"there are more than the {MOST_WEIGHTS} records of this kind allowed")
 
 
 def held_notes(segments: Iterable[SegmentReading]) -> Iterator[tuple[SegmentReading, Noted]]:

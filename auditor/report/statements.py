@@ -50,8 +50,9 @@ def ancestry(view: View) -> tuple[str, ...]:
     if known.unknown:
         said.append(f"For the model this is a lower bound: {listing(known.unknown, 3)}. What that took is not counted.")
     if known.models:
-        stated = f", and took {scientific(known.stated_ops)} operations as stated" if known.stated_ops else ""
-        said.append(f"It is declared to descend from {listing(known.models, 3)}{stated}: not part of this count.")
+        said.append(f"It is declared to descend from {listing(known.models, 3)}; what these took is not counted here.")
+    if known.stated_ops:
+        said.append(f"Stated, and not part of this count: {scientific(known.stated_ops)} operations.")
     if view.abandoned.total:
         said.append(
             f"Of these, {scientific(view.abandoned.total)} operations in {plural(view.abandoned_steps, 'step')} beside "

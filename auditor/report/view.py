@@ -144,8 +144,9 @@ def build(
             reading.operations,
             as_of=as_of,
             facts=facts,
-            lower_bound=not complete or ancestry.any,
+            lower_bound=not complete,
             abandoned=reading.abandoned,
+            missing=("the model was made from others, and what they took is not in this record",) * ancestry.any,
         )
     )
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)

@@ -20,7 +20,7 @@ from auditor.rules.model import BINDING, Clause, Counter, Fact, Rule, RuleKind, 
 from auditor.units import parse_exact, scientific
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from auditor.operations import Operations
@@ -72,6 +72,7 @@ def evaluate(
     facts: Mapping[str, object] | None = None,
     lower_bound: bool = False,
     abandoned: Operations | None = None,
+    missing: Sequence[str] = (),
 ) -> list[Finding]:
     """One finding for each model threshold that is in force, codified or enacted on that day.
 
@@ -80,13 +81,20 @@ def evaluate(
     operations may be missing from the record (a rank, a gap, time without a counter); operators without a
     price make the count a lower bound by themselves. ``abandoned``: the part of ``operations`` in steps that were
     given up when the run went on from an earlier checkpoint; each counter says whether they count.
+    ``missing``: what else makes the count a lower bound, in words.
     Raises: RuleError: a fact that no pack declares, or of another kind.
     """
     values = _read_facts(ruleset, facts or {})
     shown = BINDING | {Standing.ENACTED}
     return [
         _Case(
-            ruleset, rule, as_of, values, operations=operations, lower_bound=lower_bound, abandoned=abandoned
+            ruleset,
+            rule,
+            as_of,
+            values,
+            operations=operations,
+            abandoned=abandoned,
+            missing=[*_missing(operations, lower_bound), *missing],
         ).finding()
         for rule in ruleset.rules
         if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in shown
@@ -104,8 +112,8 @@ class _Case:
         values: Mapping[str, Result],
         *,
         operations: Operations,
-        lower_bound: bool,
         abandoned: Operations | None,
+        missing: list[str],
     ) -> None:
         threshold, counter = rule.threshold, rule.counter
         if threshold is None or counter is None:
@@ -116,7 +124,7 @@ class _Case:
         self.counted: Count = count(counter, operations, abandoned)
         self.prior_ops = _prior(values)
         self.counted_ops = self.counted.counted_ops + (self.prior_ops or 0)
-        self.missing = _missing(operations, lower_bound)
+        self.missing = missing
         if self.counted.earlier_missing and self.prior_ops is None:
             self.missing.append("earlier training of the same model counts too, and is not in this record")
         amounts = {"counted_ops": self._amount(), "threshold_ops": Result(Range.exactly(threshold.ops))}

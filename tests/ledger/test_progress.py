@@ -135,7 +135,7 @@ def written_anew(run: Run, changed: int) -> bytes:
         if b',"checkpoint",' in line:
             draft.sign()
         else:
-            draft.add(line.replace(b"[", b"[1", 1) if number == changed else line)
+            draft.add(line.replace(b"[1", b"[2", 1) if number == changed else line)
     return bytes(draft.data)
 
 

@@ -9,7 +9,8 @@ import shutil
 import pytest
 
 from auditor.errors import LedgerInvalid
-from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion
+from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion, Weights
+from auditor.state import State
 
 FALSE = {"INVALID", "LedgerInvalid"}  # the latter where nothing stands before what is false
 WORSE = FALSE | {"INCOMPLETE", "NotALedger"}
@@ -42,6 +43,20 @@ def golden(run):
     )
     book.hardware("observed", "GPU-1", {"energy_mj": "5"})
     run.interval(book, 1)
+    state = State.of(book)
+    weights = Weights(
+        event="saved",
+        name="m.pt",
+        form="torch",
+        step=6,
+        digest="a" * 64,
+        tensors="",
+        size_bytes=3,
+        files=(("a" * 64, 3, ""),),
+        missed="",
+    )
+    book.weights(weights)
+    book.append(state.resumed())
     book.hardware("observed", "GPU-1", {"energy_mj": "6"})
     fold(run, book)
     book.seal("finished")

@@ -18,10 +18,11 @@ from auditor.ledger import Reading, Recount, read_ledger
 from auditor.ledger.book import SegmentBook
 from auditor.ledger.keys import load_or_create
 from auditor.ledger.segment import SegmentWriter
-from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion
+from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion, Weights
 from auditor.report import view as views
 from auditor.report.json_text import to_json
 from auditor.rules import pack
+from auditor.state import State
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Writing:
     opinions: Sequence[SecondOpinion] = ()
     gaps: Sequence[tuple[str, str, bool]] = ()
     observed: Sequence[Hardware] = ()
+    weights: Sequence[Weights] = ()
+    rolled_back: bool = False  # at its end, to where it stood before its last interval
     sealed: bool = True
     hosts: Sequence[Mapping[str, str]] = ({"hostname": "test"},)  # of the ranks in turn
 
@@ -101,6 +104,7 @@ def write(directory: Path, what: Writing) -> Path:
 def _write_rank(book: SegmentBook, what: Writing) -> None:
     step, pricer = 1, Pricer()
     for number, (steps, tally, times) in enumerate(what.intervals, start=1):
+        state = State.of(book)
         book.record_interval(
             first_step=step,
             steps=steps,
@@ -109,6 +113,10 @@ def _write_rank(book: SegmentBook, what: Writing) -> None:
             price=pricer.price,
         )
         step += steps
+    if what.rolled_back:
+        book.resumed(state.resumed())
+    for seen in what.weights:
+        book.weights(seen)
     for opinion in what.opinions:
         book.append(opinion)
     for cause, message, lower_bound in what.gaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -14,11 +15,13 @@ from auditor.errors import RuleError
 from auditor.operations import Amount, Bucket, Family, Operations
 from auditor.rules import pack
 from auditor.rules.counting import count
+from auditor.rules.model import Treatment
 from auditor.rules.verdict import Finding, evaluate
 from auditor.tally import Phase, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from auditor.rules.model import RuleSet
 
@@ -132,6 +135,45 @@ def test_no_operation_is_lost_or_counted_twice(contents: dict[Bucket, Amount]) -
 
 
 SHIPPED = pack.load()
+
+
+@given(
+    st.dictionaries(buckets, amounts, max_size=6),
+    st.dictionaries(buckets, amounts, max_size=6),
+    st.sampled_from(Treatment),
+)
+def test_abandoned_steps_are_what_their_counter_makes_of_them(
+    kept: dict[Bucket, Amount], given_up: dict[Bucket, Amount], treatment: Treatment
+) -> None:
+    progress, abandoned = Operations(kept, {}), Operations(given_up, {})
+    for shipped in SHIPPED.counters.values():
+        assert shipped.abandoned is Treatment.COUNTED
+        counter = replace(shipped, abandoned=treatment)
+        alone, whole = count(counter, progress), count(counter, progress + abandoned, abandoned)
+        if treatment is Treatment.COUNTED:
+            assert whole == count(counter, progress + abandoned)
+            continue
+        set_aside = {Treatment.LEFT_OUT: (0, abandoned.total, 0), Treatment.UNDETERMINED: (0, 0, abandoned.total)}
+        found = (whole.counted_ops, whole.left_out_ops, whole.undetermined_ops)
+        before = (alone.counted_ops, alone.left_out_ops, alone.undetermined_ops)
+        assert found == tuple(map(sum, zip(before, set_aside[treatment], strict=True)))
+        assert whole.set_aside_ops == abandoned.total
+
+
+def test_a_pack_says_what_becomes_of_abandoned_steps(tmp_path: Path, root: Path, run_of: RunOf) -> None:
+    packs = root / "configs" / "rules"
+    changed = (
+        (packs / "eu.yaml").read_text(encoding="utf-8").replace("    lines:\n", "    abandoned: left_out\n    lines:\n")
+    )
+    (tmp_path / "eu.yaml").write_text(changed, encoding="utf-8")
+    run, part = run_of({("forward", "pre-training"): 25}), run_of({("forward", "pre-training"): 10})
+    told = "10 operations of steps that were abandoned are left out."
+    for eu, counted_ops in ((tmp_path / "eu.yaml", 15), (packs / "eu.yaml", 25)):
+        findings = evaluate(pack.load([eu, packs / "common.yaml"]), run, as_of=date(2026, 11, 22), abandoned=part)
+        assert findings
+        for found in findings:
+            assert found.counted_ops == counted_ops
+            assert (told in found.reasons) == (counted_ops == 15)
 
 
 def test_an_unpriced_operator_keeps_the_answer_open_below_the_line_only(ruleset: RuleSet, run_of: RunOf) -> None:
