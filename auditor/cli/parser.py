@@ -21,11 +21,12 @@ exit codes:
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   hardware, build, key  0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
-  attest                0 done   1 the auditor's own failure   2 usage   4 the ledger is INVALID or DIVERGED
+  attest, index         0 done   1 the auditor's own failure   2 usage   4 a ledger is INVALID or DIVERGED
   witness               0 it was ended   1 it could not serve   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
+_GROUPINGS = ("run", "model", "chip", "host", "month", "verdict")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_witness(verbs)
     _add_key(verbs)
     _add_attest(verbs)
+    _add_index(verbs)
     return parser
 
 
@@ -333,3 +335,41 @@ def _add_attest(verbs: argparse._SubParsersAction[_Parser]) -> None:
     attest.add_argument("--key", metavar="FILE", help="private key that signs (default: the one that signs ledgers)")
     attest.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     attest.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+
+
+def _add_index(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    index = verbs.add_parser(
+        "index",
+        allow_abbrev=False,
+        help="many ledgers in one index: which models are over a line, what ran on a chip",
+        description="Keeps what many ledgers come to in one database, exactly, and answers for all of them. The ledgers"
+        " stay the truth: an index can be thrown away and made again.",
+    )
+    actions = index.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser(
+        "add",
+        allow_abbrev=False,
+        help="verify ledgers and take them in, or what has changed of them",
+        description="Verifies and recounts each ledger and stores what it comes to. A ledger that contradicts what the"
+        " index has seen of it is DIVERGED. Ends with 4 where one is INVALID or DIVERGED, with 2 where one is none.",
+    )
+    add.add_argument("directories", metavar="DIR", nargs="+", help="a run's directory, or one with many below it")
+    rebuild = actions.add_parser("rebuild", allow_abbrev=False, help="forget everything, and add what was known again")
+    listed = actions.add_parser(
+        "list", allow_abbrev=False, help="runs, or sums over those of a model, a chip, a host or a month"
+    )
+    listed.add_argument("--by", choices=_GROUPINGS, default="run", help="what a row is (default: run)")
+    listed.add_argument("--model", metavar="NAME", help="only runs of this model")
+    listed.add_argument("--chip", metavar="ID", help="only runs that saw this part, by its id or the device's own name")
+    listed.add_argument("--host", metavar="NAME", help="only runs that had a process on this host")
+    listed.add_argument("--month", metavar="YYYY-MM", help="only runs that began in this month (UTC)")
+    listed.add_argument("--verdict", choices=("INVALID", "DIVERGED", *_VERDICTS), help="only runs with this verdict")
+    listed.add_argument("--over", metavar="PERCENT", help="only what is over so many percent of any rule's line")
+    listed.add_argument("--most", metavar="N", help="at most so many rows, the largest first (default: 100)")
+    show = actions.add_parser("show", allow_abbrev=False, help="everything that is kept of a run")
+    show.add_argument("run", metavar="RUN", help="its id, the beginning of it, or the directory of its ledger")
+    for action in (listed, show):
+        action.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+    for action in (add, rebuild, listed, show):
+        action.add_argument("--to", metavar="URL", help="a file, or postgresql://... (default: the user's own index)")
+        action.add_argument("--json", action="store_true", help="print JSON (configs/schema/index.schema.json)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from auditor import rules
 from auditor.attestation import seal
 from auditor.cli.main import main
+from auditor.hardware import catalogue
 from auditor.ledger import SigningKey, load_or_create
 from tests.ledger.conftest import Run
 
@@ -86,3 +89,13 @@ def new_ledger(tmp_path: Path, key: SigningKey) -> Path:
     other = Run(tmp_path / "other", key, run_id="run-2")
     other.segment()
     return other.directory
+
+
+@pytest.fixture(autouse=True)
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packs and the catalogue, which do not change, are read once for all tests."""
+    for module in (rules, catalogue):
+        monkeypatch.setattr(module, "load", _kept.setdefault(module, functools.cache(module.load)))
+
+
+_kept: dict[Any, Any] = {}

@@ -12,7 +12,7 @@ import auditor
 NEVER_FOR_HELP = {"torch", "numpy", "fvcore", "pynvml", "jinja2", "yaml", "rich", "cryptography", "cuda"}
 NEEDS_NO_TORCH = [
     "ledger", "rules", "formulas", "report", "records", "operations", "tally", "hardware", "config",
-    "cli.main", "cli.verify", "cli.report",
+    "attestation", "index", "cli.main", "cli.verify", "cli.report", "cli.attest", "cli.index",
 ]  # fmt: skip
 IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 
@@ -76,6 +76,14 @@ def test_a_training_audited_from_the_wheel_is_verified_by_an_inspector(trainer, 
     assert verified.returncode == 0, verified.stdout + verified.stderr
     shown = inspector.run("auditor", "report", ledger, "--format", "json", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
+    attested = inspector.run("auditor", "attest", ledger, "--weights", script, "--out", "attested.json", cwd=tmp_path)
+    assert attested.returncode == 0, attested.stderr
+    with_weights = ("--attestation", "attested.json", "--weights", script)
+    checked = inspector.run("auditor", "verify", ledger, *with_weights, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    added = inspector.run("auditor", "index", "add", ledger, cwd=tmp_path)
+    assert (added.returncode, added.stdout.partition(": ")[2]) == (0, "1 ledger read: 1 added\n"), added.stderr
+    assert inspector.run("auditor", "index", "list", cwd=tmp_path).returncode == 0
     report = json.loads(shown.stdout)
     assert report["schema"] == "auditor.report/1"
     assert report["run"]["steps"] == 3

@@ -1,0 +1,36 @@
+"""Many ledgers in one database, for questions that no single one answers; the ledgers stay the truth.
+
+`entry` is what is kept of a ledger, `importing` verifies ledgers and takes it from them, `writing` settles what is
+known of a run already and stores it, `asking` answers for many runs and `runs` for one. `databases` has the two kinds
+of database behind one form of SQL: SQLite, of the standard library, and PostgreSQL; `schema` the tables. The whole can
+be thrown away and made again.
+"""
+
+from auditor.index.asking import GROUPINGS, Filters, Group, groups
+from auditor.index.databases import Access, Database, default_place, open_index
+from auditor.index.entry import Entry, Refused, take
+from auditor.index.importing import add, ledgers_below, rebuild
+from auditor.index.runs import RunDetails, details, find_run
+from auditor.index.writing import Outcome, Settled
+
+__all__ = [
+    "GROUPINGS",
+    "Access",
+    "Database",
+    "Entry",
+    "Filters",
+    "Group",
+    "Outcome",
+    "Refused",
+    "RunDetails",
+    "Settled",
+    "add",
+    "default_place",
+    "details",
+    "find_run",
+    "groups",
+    "ledgers_below",
+    "open_index",
+    "rebuild",
+    "take",
+]
