@@ -6,6 +6,7 @@
 # make bench-ledger  writing, verifying and recounting a ledger, and its size; LEDGER_ARGS="--intervals N --out FILE"
 # make soak        the ledger's promises, held to with 10,000 kills, losses of power, an hour of fuzzing and ten million
 #                  records; two to three hours. SOAK_ARGS="--fuzz-s 60 --kills 200 --only kills power --keep"
+# make bench-index   importing 10,000 runs into an index and asking it; INDEX_ARGS="--runs N --to URL --out FILE"
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
@@ -26,6 +27,7 @@ BENCH_ARGS ?=
 BENCH_GPU_ARGS := --subjects many-small-layers transformer transformer-compiled transformer-captured \
 	--sittings 1 --starts 1 --memory-steps 0 --intervals 30
 LEDGER_ARGS ?=
+INDEX_ARGS ?=
 SURVEY_ARGS ?=
 SOAK_ARGS ?=
 PEERS := build/bench-peers
@@ -48,7 +50,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers bench-ledger soak lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers bench-ledger bench-index soak lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -74,6 +76,9 @@ bench-ledger: $(INSTALLED)
 
 soak: $(FUZZER)
 	OMP_NUM_THREADS=1 $(PY) -m tests.ledger.soak $(SOAK_ARGS)
+
+bench-index: $(INSTALLED)
+	$(PY) benchmarks/index.py $(INDEX_ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
