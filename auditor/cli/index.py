@@ -16,6 +16,7 @@ from typing import Any
 from auditor import rules
 from auditor.cli.reading import day
 from auditor.errors import ExitCode, UsageError
+from auditor.formulas import TABLE
 from auditor.index import (
     Access,
     Database,
@@ -26,6 +27,7 @@ from auditor.index import (
     RunDetails,
     Settled,
     add,
+    counted_otherwise,
     details,
     find_run,
     groups,
@@ -126,11 +128,16 @@ def _list(database: Database, options: argparse.Namespace, as_of: date) -> _Answ
         blocks.append(_table(options.by, found, runs))
     if more:
         blocks.append(Paragraph(f"There are more than these {most:,}: --most N shows so many.", "open"))
+    others = counted_otherwise(database, TABLE.digest)
+    if others:
+        words = f"Counted under another table of formulas than that of this auditor: {plural(others, 'run')}"
+        blocks.append(Paragraph(f"{words}. `auditor index rebuild` recounts them.", "open"))
     document = {
         "by": options.by,
         "filters": filters.given(),
         "over_percent": None if over is None else plain_decimal(over),
         "more": more,
+        "other_formulas": others,
         "groups": [_group_plain(group, runs.get(group.key)) for group in found],
     }
     return blocks, document

@@ -10,7 +10,7 @@ from auditor.index.asking import GROUPINGS, Filters, Group, groups
 from auditor.index.databases import Access, Database, default_place, open_index
 from auditor.index.entry import Entry, Refused, take
 from auditor.index.importing import add, ledgers_below, rebuild
-from auditor.index.runs import RunDetails, details, find_run
+from auditor.index.runs import RunDetails, counted_otherwise, details, find_run
 from auditor.index.writing import Outcome, Settled
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "RunDetails",
     "Settled",
     "add",
+    "counted_otherwise",
     "default_place",
     "details",
     "find_run",

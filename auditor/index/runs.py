@@ -84,6 +84,12 @@ def _hanging(
     return rows
 
 
+def counted_otherwise(database: Database, formulas: str) -> int:
+    """How many runs came to their amounts by another table of formulas than that of this digest."""
+    ((number,),) = database.ask("SELECT COUNT(*) FROM auditor_runs WHERE formulas <> ?", [formulas])
+    return int(number)
+
+
 def find_run(database: Database, written: str) -> str:
     """The id of the run that the text names: an id, the beginning of one, or the path of a ledger.
 

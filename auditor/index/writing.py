@@ -137,9 +137,7 @@ def _known(database: Database, run_ids: Sequence[str]) -> dict[str, _Known]:
 
 def _settle(entry: Entry, known: _Known | None) -> tuple[Outcome, _Row | None, str]:
     if entry.verdict in FALSE:
-        keep = known is None or not known.heads
-        row = _Row(entry, known.diverged if known else "", heads=keep and entry.verdict != Verdict.INVALID)
-        return Outcome(entry.verdict), row, entry.reasons[0]
+        return _settle_false(entry, known)
     if known is None:
         return Outcome.ADDED, _Row(entry, "", heads=True), ""
     heads = {HeldHead(part.name, Head(part.size, part.root)) for part in entry.segments}
@@ -151,6 +149,16 @@ def _settle(entry: Entry, known: _Known | None) -> tuple[Outcome, _Row | None, s
     if known.diverged:
         return Outcome.DIVERGED, _Row(entry, known.diverged, heads=True), known.diverged
     return _change(entry, known, heads), _Row(entry, "", heads=True), ""
+
+
+def _settle_false(entry: Entry, known: _Known | None) -> tuple[Outcome, _Row | None, str]:
+    """A false ledger takes the place of what was known, unless that is still there, and this a copy of it."""
+    outcome, why = Outcome(entry.verdict), entry.reasons[0]
+    if known is None:
+        return outcome, _Row(entry, "", heads=False), why
+    if entry.path != known.path and known.verdict not in FALSE and not _contradiction(known.path, known.heads):
+        return outcome, None, f"{why} What is known from {known.path} is sound, and stays."
+    return outcome, _Row(entry, known.diverged, heads=False), why
 
 
 def _change(entry: Entry, known: _Known, heads: set[HeldHead]) -> Outcome:

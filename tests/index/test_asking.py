@@ -129,6 +129,12 @@ def test_operators_without_a_formula_are_summed_and_make_a_floor(office):
     assert "at least 2" in office.index("list", "--by", "model")
 
 
+def test_runs_that_were_counted_under_other_formulas_are_told(office):
+    put(office, entry_of(office, "a", {BUCKET: 1}, formulas="0" * 64), entry_of(office, "b", {BUCKET: 1}))
+    assert office.list("--by", "model")["other_formulas"] == 1
+    assert "than that of this auditor: 1 run." in office.index("list").replace("\n", " ")
+
+
 def test_the_largest_first_and_no_more_than_asked_for(office):
     put(office, *(entry_of(office, f"run-{n}", {BUCKET: 10**n}) for n in (0, 20, 9, 10, 30)))
     assert list(office.amounts()) == ["run-30", "run-20", "run-10", "run-9", "run-0"]

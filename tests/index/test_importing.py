@@ -142,6 +142,19 @@ def test_an_invalid_ledger_is_listed_and_never_summed(office):
     assert office.amounts("--by", "model") == {"tiny": 2 * SIZE_4}
 
 
+def test_a_damaged_copy_changes_nothing_in_either_order(office):
+    run = office.run("b-sound")
+    for name in ("a-damaged", "c-damaged"):
+        shutil.copytree(run.directory, office.directory / name)
+        path = office.directory / name / "segments" / run.path().name
+        path.write_bytes(path.read_bytes().replace(b"aten::mm", b"aten::mv", 1))
+    assert office.add(code=4) == {"b-sound": "INVALID"}  # what was told last
+    assert "What is known from" in office.told
+    kept = office.show("b-sound")
+    assert (kept["run"]["verdict"], kept["run"]["path"]) == ("UNANCHORED", str(run.directory.resolve()))
+    assert office.amounts() == {"b-sound": SIZE_4}
+
+
 def test_a_ledger_of_which_nothing_can_be_read(office):
     run = office.run("one")
     whole = run.path().read_bytes()
