@@ -41,6 +41,7 @@ class Settings:
     counter: CounterKind
     probe: bool
     coverage_every: int
+    rules: tuple[Path, ...]
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -50,7 +51,7 @@ class Settings:
 
     def recorded(self) -> dict[str, str]:
         """The settings as they go into a ledger; no path of the machine."""
-        values = {name: getattr(self, name) for name in NAMES if name not in ("out", "key", "model", "purpose")}
+        values = {name: getattr(self, name) for name in NAMES if name not in _OF_THE_MACHINE}
         return {name: _as_text(value) for name, value in values.items()}
 
     @property
@@ -59,6 +60,7 @@ class Settings:
         return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()
 
 
+_OF_THE_MACHINE = ("out", "key", "model", "purpose", "rules")  # or recorded elsewhere
 NAMES = tuple(field.name for field in fields(Settings) if field.name != "origins")
 
 
@@ -125,6 +127,10 @@ def _path(value: str, origin: str, name: str) -> Path | None:  # noqa: ARG001
     return Path(value).expanduser() if value else None
 
 
+def _paths(value: str, origin: str, name: str) -> tuple[Path, ...]:  # noqa: ARG001
+    return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part)
+
+
 def _key_path(value: str, origin: str, name: str) -> Path:
     configured = _path(value, origin, name)
     if configured:
@@ -189,10 +195,13 @@ _PARSERS: Mapping[str, Any] = {
     "counter": parse_counter,
     "probe": _flag,
     "coverage_every": _steps,
+    "rules": _paths,
 }
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return os.pathsep.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,7 @@ from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.rules.model import Mode
 from auditor.rules.verdict import Finding, evaluate
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from auditor.operations import Operations
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
+    from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
 
 # Verdicts under which the record says all that was counted.
@@ -117,14 +119,27 @@ def build(
     as_of: date,
     generated: str,
     facts: Mapping[str, object] | None = None,
+    mode: Mode = Mode.AS_CODIFIED,
+    generators: Sequence[Generator] | None = None,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
-    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them.
+    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``mode``: which of
+    the rules bind; ``generators``: all that made unpublished data for the training, None where nobody says.
     """
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
-    rules = tuple(evaluate(ruleset, reading.operations, as_of=as_of, facts=facts, lower_bound=not complete))
+    rules = tuple(
+        evaluate(
+            ruleset,
+            reading.operations,
+            as_of=as_of,
+            facts=facts,
+            lower_bound=not complete,
+            mode=mode,
+            generators=generators,
+        )
+    )
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
     return View(
         generated=generated,
@@ -152,7 +167,8 @@ def build(
             default=None,
         ),
         course=course(reading.segments, reading.steps),
-        digests={"rules": ruleset.digest, "catalogue": catalogue.digest},
+        digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
+        | {f"rules {pack.name} (version {pack.version})": pack.digest for pack in ruleset.packs if pack.own},
     )
 
 

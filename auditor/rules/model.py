@@ -300,6 +300,12 @@ class Rule:
     sources: tuple[str, ...]
     certainty: Certainty
 
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All tests of the rule, its line left aside."""
+        clauses = tuple(clause.when for clause in (*self.conditions, *self.exclusions))
+        return clauses + tuple(paragraph.when for paragraph in self.paragraphs)
+
     def values_on(self, day: date) -> dict[str, Value]:
         """The rule's numbers that hold on a day."""
         return {
@@ -338,11 +344,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """A file of rules: its name, its own version, the SHA-256 of its bytes."""
+    """A file of rules: its name, its own version, the SHA-256 of its bytes; ``own``: it is none of those shipped."""
 
     name: str
     version: str
     digest: str
+    own: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,9 @@ class _Document:
         self.fields = read_yaml(path, RuleError).fields(required=("schema", "version"), optional=_SECTIONS)
         if self.fields["schema"].text() != SCHEMA:
             self.fields["schema"].fail(f"{SCHEMA!r}")
-        self.read = Pack(name=path.name, version=self.fields["version"].text(), digest=_digest_of(path))
+        self.read = Pack(
+            name=path.name, version=self.fields["version"].text(), digest=_digest_of(path), own=path not in shipped()
+        )
 
     def each(self, section: str, taken: Mapping[str, Item], read: Callable[[str, Node], Item]) -> dict[str, Item]:
         """The items of a section that is a mapping from names."""

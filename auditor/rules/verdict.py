@@ -16,7 +16,7 @@ from auditor.errors import RuleError
 from auditor.rules.expressions import Result, all_of
 from auditor.rules.facts import printed, read_answers
 from auditor.rules.model import BINDING, Mode, RuleKind, Standing
-from auditor.rules.ranges import Range
+from auditor.rules.ranges import Range, less, opposite
 from auditor.rules.totals import Total, total
 from auditor.units import scientific
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from auditor.rules.generators import Generator
     from auditor.rules.model import Clause, Counter, Rule, RuleSet, Threshold
 
-__all__ = ["Finding", "Judged", "Verdict", "evaluate", "judge"]
+__all__ = ["Finding", "Judged", "Verdict", "applies", "evaluate", "judge", "line_reached"]
 
 _SHOWN = BINDING | {Standing.ENACTED}
 
@@ -148,6 +148,27 @@ def judge(
     return Judged(rule=rule, finding=case.finding(mode), total=summed, values=values)
 
 
+def line_reached(rule: Rule, values: Values) -> Result:
+    """Whether the count reaches the line; open where what is missing or undecided could make it."""
+    counted, line = values["counted_ops"], values["threshold_ops"]
+    if not isinstance(counted.value, Range) or not isinstance(line.value, Range) or rule.threshold is None:
+        return Result(None, frozenset({"counted_ops"}))
+    if rule.threshold.comparison == ">=":
+        answer = opposite(less(counted.value, line.value))
+    else:
+        answer = less(line.value, counted.value)
+    return Result(answer, counted.open if answer is None else frozenset())
+
+
+def applies(rule: Rule, values: Values) -> Result:
+    """Whether the line is reached, with every condition met and no exclusion."""
+    return all_of([line_reached(rule, values), *_against(rule, values).met])
+
+
+def _truth(result: Result) -> bool | None:
+    return result.value if isinstance(result.value, bool) else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """One rule held against one run."""
@@ -160,20 +181,13 @@ class _Case:
     values: Values
     total: Total
 
-    def line_reached(self) -> bool | None:
-        """Whether the count reaches the line; None where what is missing or undecided could make it."""
-        if self.threshold.reached_by(self.total.counted_ops):
-            return True
-        most_ops = self.total.most_ops
-        return None if most_ops is None or self.threshold.reached_by(most_ops) else False
-
     def finding(self, mode: Mode) -> Finding:
         """All that is to be said."""
         rule, status, counted = self.rule, self.rule.status_on(self.as_of), self.total
-        reached = self.line_reached()
+        reached = _truth(line_reached(rule, self.values))
         against = _against(rule, self.values)
         verdict = _verdict(reached, bool(against.excluding))
-        applies = all_of([Result(reached, frozenset({"counted_ops"})), *against.met])
+        applied = applies(rule, self.values)
         return Finding(
             id=rule.id,
             title=rule.title,
@@ -195,12 +209,12 @@ class _Case:
             reasons=tuple(self._reasons(reached, against)),
             counted_words=self.counter.counts,
             left_out_words=self.counter.leaves_out,
-            source=f"{rule.citation}; {self.ruleset.cite(rule.sources)}",
+            source=f"{rule.citation}; {self.ruleset.cite(tuple(dict.fromkeys((*rule.sources, *status.sources))))}",
             certainty=str(rule.certainty),
             mode=str(mode),
             binds=rule.binds_on(self.as_of, mode),
-            applies=None if applies.value is None else applies.value is True,
-            open_names=tuple(sorted(applies.open)),
+            applies=_truth(applied),
+            open_names=tuple(sorted(applied.open)),
         )
 
     def _reasons(self, reached: bool | None, against: _Against) -> list[str]:
