@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table
+from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph
 from auditor.report.words import listing, plural, status_words
 from auditor.rules.expressions import Members, Unit
 from auditor.rules.ranges import Range
@@ -46,8 +46,7 @@ def blocks(found: Explanation, subject: Subject) -> Iterator[Block]:
         )
     )
     yield Heading("Operands")
-    operands = tuple((one.name, _shown(one.result, one.unit), one.origin) for one in found.operands)
-    yield Table(("name", "value", "where it came from"), operands, flexible=2)
+    yield Pairs(tuple((one.name, f"{_shown(one.result, one.unit)}; {one.origin}") for one in found.operands))
     yield Heading("What would change the answer")
     yield Bullets(
         tuple(map(change_words, found.changes)) or ("No single value: the answer stands whatever is changed.",)

@@ -168,7 +168,7 @@ def build(
         ),
         course=course(reading.segments, reading.steps),
         digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
-        | {f"rules {pack.name} (version {pack.version})": pack.digest for pack in ruleset.packs if pack.own},
+        | {f"{pack.name} {pack.version}": pack.digest for pack in ruleset.packs if pack.own},
     )
 
 
