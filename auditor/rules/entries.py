@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
-from auditor.operations import Family
 from auditor.rules import countries
 from auditor.rules.expressions import Expression, Kind, Name, Unit, parse
 from auditor.rules.model import (
     ENDED,
-    Cell,
     Certainty,
     Clause,
-    Component,
     Counter,
-    Decided,
     Fact,
     Group,
-    Line,
     Member,
     Milestone,
     Paragraph,
     Rule,
     RuleKind,
-    Scope,
     Source,
     Standing,
     Status,
-    SyntheticData,
     Threshold,
-    Treatment,
     Value,
 )
-from auditor.tally import Phase, Purpose
+from auditor.rules.places import Names, day, day_or_none, refuse_taken, sources, span, texts, word
 from auditor.units import parse_exact, parse_ops
 
 if TYPE_CHECKING:
@@ -79,35 +68,12 @@ _FACT_KINDS = {
     "country": Kind.COUNTRY,
 }
 _NUMBERS = (Kind.AMOUNT, Kind.NUMBER)
-_EVERY_CELL = [Cell(*parts) for parts in itertools.product(Phase, Family, Purpose, Component)]
-
-Word = TypeVar("Word", bound=StrEnum)
-
-
-@dataclass(slots=True)
-class Names:
-    """What has been named so far, over all packs."""
-
-    sources: dict[str, Source] = field(default_factory=dict)
-    facts: dict[str, Fact] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
-    histories: dict[str, tuple[Status, ...]] = field(default_factory=dict)
-    counters: dict[str, Counter] = field(default_factory=dict)
-
-
-def refuse_taken(node: Node, name: str, taken: Mapping[str, object]) -> None:
-    """Raise where the name is in use.
-
-    Raises: RuleError: it is.
-    """
-    if name in taken:
-        raise RuleError(f"{node.file}:{node.line}: {node.path}: the id {name!r} is taken already")
 
 
 def source(name: str, node: Node) -> Source:
     """Where something was read."""
     fields = node.fields(required=("title", "locator", "read"), optional=())
-    return Source(id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=_date(fields["read"]))
+    return Source(id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=day(fields["read"]))
 
 
 def fact(name: str, node: Node) -> Fact:
@@ -123,7 +89,7 @@ def fact(name: str, node: Node) -> Fact:
         fields["kind"].fail("a flag, which is what a verdict answers")
     return Fact(
         name=name,
-        stands_for=Name(kind, _word(fields["unit"], Unit) if "unit" in fields else None),
+        stands_for=Name(kind, word(fields["unit"], Unit) if "unit" in fields else None),
         words=fields["words"].text(),
         verdict_of=fields["verdict_of"].text() if "verdict_of" in fields else "",
     )
@@ -140,13 +106,13 @@ def group(name: str, node: Node, names: Names) -> Group:
     fields = node.fields(required=("title", "members", "sources", "certainty"), optional=("notes",))
     _refuse_supplied(node, name)
     refuse_taken(node, name, names.facts)
-    certainty = _word(fields["certainty"], Certainty)
+    certainty = word(fields["certainty"], Certainty)
     return Group(
         id=name,
         title=fields["title"].text(),
         members=tuple(_member(part, certainty) for part in fields["members"]),
-        notes=_texts(fields.get("notes")),
-        sources=_sources(fields["sources"], names),
+        notes=texts(fields.get("notes")),
+        sources=sources(fields["sources"], names),
         certainty=certainty,
     )
 
@@ -156,7 +122,7 @@ def _member(node: Node, certainty: Certainty) -> Member:
     code = fields["code"].text()
     if code not in countries.CODES:
         fields["code"].fail(f"a country; {countries.near(code)}")
-    since, until = _span(fields)
+    since, until = span(fields)
     return Member(
         code=code,
         name=fields["name"].text(),
@@ -164,80 +130,7 @@ def _member(node: Node, certainty: Certainty) -> Member:
         until=until,
         uncertain="uncertain" in fields and fields["uncertain"].flag(),
         note=fields["note"].text() if "note" in fields else "",
-        certainty=_word(fields["certainty"], Certainty) if "certainty" in fields else certainty,
-    )
-
-
-def _span(fields: Mapping[str, Node]) -> tuple[date | None, date | None]:
-    since, until = (_date_or_none(fields.get(name)) for name in ("since", "until"))
-    if since is not None and until is not None and not since < until:
-        fields["until"].fail(f"a day after {since}, from which on it holds")
-    return since, until
-
-
-def counter(node: Node, names: Names) -> Counter:
-    """What a law adds up, with a line for every kind of operations."""
-    fields = node.fields(
-        required=("id", "title", "counts", "leaves_out", "lines", "builds_on_earlier", "sources"),
-        optional=("unseen", "tolerance", "scope", "synthetic_data"),
-    )
-    lines = tuple(_line(part) for part in fields["lines"])
-    for cell in _EVERY_CELL:
-        if not any(line.covers(cell) for line in lines):
-            fields["lines"].fail(f"a line for every kind of operations; none covers {'/'.join(cell)}")
-    if any(line.decided_by for line in lines) and "synthetic_data" not in fields:
-        fields["lines"].fail("a field synthetic_data beside lines that it decides about")
-    percent, digits, tolerance = _tolerance(fields.get("tolerance"))
-    return Counter(
-        id=fields["id"].text(),
-        title=fields["title"].text(),
-        counts=fields["counts"].text(),
-        leaves_out=fields["leaves_out"].text(),
-        lines=lines,
-        builds_on_earlier=_words(fields["builds_on_earlier"], Purpose),
-        unseen=_texts(fields.get("unseen")),
-        tolerance=tolerance,
-        tolerance_percent=percent,
-        reported_digits=digits,
-        sources=_sources(fields["sources"], names),
-        scope=_word(fields["scope"], Scope) if "scope" in fields else Scope.MODEL,
-        synthetic_data=_synthetic_data(fields.get("synthetic_data")),
-    )
-
-
-def _tolerance(node: Node | None) -> tuple[int, int, str]:
-    if node is None:
-        return 0, 0, ""
-    fields = node.fields(required=("percent", "reported_digits", "words"), optional=())
-    return _whole(fields["percent"]), _whole(fields["reported_digits"]), fields["words"].text()
-
-
-def _synthetic_data(node: Node | None) -> SyntheticData | None:
-    if node is None:
-        return None
-    fields = node.fields(required=("trigger_percent", "words", "certainty"), optional=())
-    return SyntheticData(
-        trigger_percent=_whole(fields["trigger_percent"]),
-        words=fields["words"].text(),
-        certainty=_word(fields["certainty"], Certainty),
-    )
-
-
-def _line(node: Node) -> Line:
-    axes = ("phases", "families", "purposes", "components")
-    fields = node.fields(required=("treatment", "why", "certainty"), optional=(*axes, "decided_by"))
-    treatment = _word(fields["treatment"], Treatment)
-    if "decided_by" in fields and treatment is not Treatment.UNDETERMINED:
-        fields["decided_by"].fail("the treatment undetermined where something else decides")
-    return Line(
-        phases=_words(fields.get("phases"), Phase),
-        families=_words(fields.get("families"), Family),
-        purposes=_words(fields.get("purposes"), Purpose),
-        components=_words(fields.get("components"), Component),
-        treatment=treatment,
-        why=fields["why"].text(),
-        certainty=_word(fields["certainty"], Certainty),
-        decided_by=_word(fields["decided_by"], Decided) if "decided_by" in fields else None,
+        certainty=word(fields["certainty"], Certainty) if "certainty" in fields else certainty,
     )
 
 
@@ -257,12 +150,12 @@ _ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {RuleKind.CASE_TEST: ("count
 
 def rule(node: Node, names: Names) -> Rule:
     """One rule, its dates in order and its expressions over names that are known."""
-    kind = _word(node.fields(required=("kind",))["kind"], RuleKind)
+    kind = word(node.fields(required=("kind",))["kind"], RuleKind)
     fields = node.fields(required=(*_EVERY_RULE, *_OF_KIND[kind]), optional=(*_ANY_RULE, *_ALSO_OF_KIND.get(kind, ())))
     values = _values(fields.get("values"), names)
     known = _known(kind, fields, values, names)
     past = history(fields["history"], names)
-    dates = {name: _date_or_none(fields.get(name)) for name in _DATES}
+    dates = {name: day_or_none(fields.get(name)) for name in _DATES}
     _check_dates(fields["history"], past, dates)
     return Rule(
         id=fields["id"].text(),
@@ -274,7 +167,7 @@ def rule(node: Node, names: Names) -> Rule:
         effective=dates["effective"],
         compliance=dates["compliance"],
         ended=dates["ended"],
-        checked=_date(fields["checked"]),
+        checked=day(fields["checked"]),
         history=past,
         threshold=_threshold(fields["threshold"]) if "threshold" in fields else None,
         counter=_counter_named(fields["counter"], names) if "counter" in fields else None,
@@ -284,9 +177,9 @@ def rule(node: Node, names: Names) -> Rule:
         values=values,
         milestones=tuple(_milestone(part) for part in fields["milestones"]) if "milestones" in fields else (),
         definitions={name: part.text() for name, part in _mapping(fields.get("definitions")).items()},
-        notes=_texts(fields.get("notes")),
-        sources=_sources(fields["sources"], names),
-        certainty=_word(fields["certainty"], Certainty),
+        notes=texts(fields.get("notes")),
+        sources=sources(fields["sources"], names),
+        certainty=word(fields["certainty"], Certainty),
     )
 
 
@@ -309,11 +202,11 @@ def _values(node: Node | None, names: Names) -> tuple[Value, ...]:
         name = fields["name"].text()
         _refuse_supplied(fields["name"], name)
         refuse_taken(fields["name"], name, {**names.facts, **names.groups})
-        since, until = _span(fields)
+        since, until = span(fields)
         one = Value(
             name=name,
             amount=Fraction(parse_exact(fields["amount"].number())),
-            unit=_word(fields["unit"], Unit),
+            unit=word(fields["unit"], Unit),
             since=since,
             until=until,
         )
@@ -333,7 +226,7 @@ def _refuse_overlap(node: Node, before: Sequence[Value], value: Value) -> None:
 def _milestone(node: Node) -> Milestone:
     fields = node.fields(required=("date", "words", "certainty"), optional=())
     return Milestone(
-        day=_date(fields["date"]), words=fields["words"].text(), certainty=_word(fields["certainty"], Certainty)
+        day=day(fields["date"]), words=fields["words"].text(), certainty=word(fields["certainty"], Certainty)
     )
 
 
@@ -368,17 +261,17 @@ def history(node: Node, names: Names) -> tuple[Status, ...]:
 
 def _status(node: Node, names: Names) -> Status:
     fields = node.fields(required=("date", "status", "enforced", "note", "sources", "certainty"), optional=())
-    standing = _word(fields["status"], Standing)
+    standing = word(fields["status"], Standing)
     enforced = None if fields["enforced"].text() == "unknown" else fields["enforced"].flag()
     if enforced and standing is not Standing.IN_FORCE:
         fields["enforced"].fail(f"false or unknown for the status {standing}")
     return Status(
-        since=_date(fields["date"]),
+        since=day(fields["date"]),
         standing=standing,
         enforced=enforced,
         note=fields["note"].text(),
-        sources=_sources(fields["sources"], names),
-        certainty=_word(fields["certainty"], Certainty),
+        sources=sources(fields["sources"], names),
+        certainty=word(fields["certainty"], Certainty),
     )
 
 
@@ -411,8 +304,8 @@ def _clauses(node: Node | None, known: Mapping[str, Name], names: Names) -> tupl
             id=name,
             words=fields["words"].text(),
             when=_expression(fields["when"], known),
-            sources=_sources(fields["sources"], names),
-            certainty=_word(fields["certainty"], Certainty),
+            sources=sources(fields["sources"], names),
+            certainty=word(fields["certainty"], Certainty),
         )
     return tuple(clauses.values())
 
@@ -435,47 +328,5 @@ def _expression(node: Node, known: Mapping[str, Name]) -> Expression:
         raise RuleError(f"{node.file}:{node.line}: {node.path}: {error}", remedy=error.remedy) from error
 
 
-def _sources(node: Node, names: Names) -> tuple[str, ...]:
-    for part in node:
-        if part.text() not in names.sources:
-            part.unknown(part.text(), tuple(names.sources))
-    if not node.items():
-        node.fail("at least one source")
-    return tuple(part.text() for part in node)
-
-
 def _mapping(node: Node | None) -> dict[str, Node]:
     return {} if node is None else node.fields()
-
-
-def _texts(node: Node | None) -> tuple[str, ...]:
-    return () if node is None else tuple(part.text() for part in node)
-
-
-def _words(node: Node | None, words: type[Word]) -> frozenset[Word]:
-    return frozenset() if node is None else frozenset(_word(part, words) for part in node)
-
-
-def _word(node: Node, words: type[Word]) -> Word:
-    try:
-        return words(node.text())
-    except ValueError:
-        node.unknown(node.text(), tuple(map(str, words)))
-
-
-def _whole(node: Node) -> int:
-    text = node.text()
-    if not (text.isascii() and text.isdigit() and len(text) < 9):
-        node.fail("a whole number")
-    return int(text)
-
-
-def _date(node: Node) -> date:
-    try:
-        return date.fromisoformat(node.text())
-    except ValueError:
-        node.fail("a date such as 2025-05-15")
-
-
-def _date_or_none(node: Node | None) -> date | None:
-    return None if node is None or node.value is None else _date(node)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from auditor.documents import Node, read_yaml
 from auditor.errors import RuleError
 from auditor.resources import tree
-from auditor.rules import entries
-from auditor.rules.entries import Names, refuse_taken
+from auditor.rules import counters, entries
 from auditor.rules.model import Pack, Rule, RuleKind, RuleSet
+from auditor.rules.places import Names, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,7 +47,7 @@ def load(paths: Iterable[Path] | None = None) -> RuleSet:
     for pack in packs:
         names.groups.update(pack.each("groups", names.groups, lambda name, node: entries.group(name, node, names)))
         names.histories.update(pack.each("histories", names.histories, lambda _, node: entries.history(node, names)))
-        names.counters.update(pack.listed("counters", names.counters, lambda node: entries.counter(node, names)))
+        names.counters.update(pack.listed("counters", names.counters, lambda node: counters.counter(node, names)))
     rules: dict[str, Rule] = {}
     for pack in packs:
         rules.update(pack.listed("rules", rules, lambda node: entries.rule(node, names)))
