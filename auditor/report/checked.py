@@ -17,7 +17,7 @@ from auditor.report.words import (
     status_words,
     threshold,
 )
-from auditor.rules.model import BINDING, Mode, Standing
+from auditor.rules.model import HOLDING, Mode, Standing
 from auditor.units import scientific, wire
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ MODE_WORDS = {
     Mode.AS_CODIFIED: "as codified: every rule that is printed as in effect binds, enforced or not",
     Mode.AS_ENFORCED: "as enforced: a rule that its authority is known not to enforce on that day does not bind",
 }
-_SHOWN = BINDING | {Standing.ENACTED}
 _WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
 
 
@@ -82,7 +81,7 @@ def blocks(page: Checked) -> Iterator[Block]:
 
 
 def _shown(rule: Rule, subject: Subject) -> bool:
-    return rule.status_on(subject.as_of).standing in _SHOWN
+    return rule.status_on(subject.as_of).standing in HOLDING
 
 
 def _thresholds(page: Checked) -> Iterator[Block]:

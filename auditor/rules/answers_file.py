@@ -7,6 +7,7 @@
       published: false
       prior_ops: 2.5e25
       destination: DE
+      n2_ops: {value: 1.1e26, source: "who says so, and when"}
     generators:            # every model whose unpublished data was trained on; [] where there was none
       - {name: teacher, published: false, trained_on_ops: 3e24, generation_ops: 1e24, training_ops: 2e26}
 """
@@ -63,12 +64,20 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
     for name, node in fields["answers"].fields().items() if "answers" in fields else ():
         if name not in ruleset.facts:
             node.unknown(name, tuple(ruleset.facts))
-        if node.value is None:
+        value, source = _with_source(node)
+        if value.value is None:
             continue
-        stated[name] = node.flag() if ruleset.facts[name].stands_for.kind is Kind.TRUTH else node.text()
-        values |= _answer(name, stated[name], node, ruleset)
-        origins[name] = f"{path.name}, line {node.line}"
+        stated[name] = value.flag() if ruleset.facts[name].kind is Kind.TRUTH else value.text()
+        values |= _answer(name, stated[name], value, ruleset)
+        origins[name] = f"{path.name}, line {node.line}{source}"
     return Answers(stated=stated, values=values, origins=origins, generators=_generators(fields.get("generators")))
+
+
+def _with_source(node: Node) -> tuple[Node, str]:
+    if not isinstance(node.value, dict):
+        return node, ""
+    fields = node.fields(required=("value", "source"), optional=())
+    return fields["value"], f": {fields['source'].text()}"
 
 
 def _answer(name: str, answer: object, node: Node, ruleset: RuleSet) -> Values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.rules.expressions import Result
 from auditor.rules.facts import printed
-from auditor.rules.model import BINDING, Mode, RuleKind
+from auditor.rules.model import HOLDING, Mode, RuleKind
 from auditor.rules.paragraphs import walk
 from auditor.rules.totals import Total, total
 from auditor.rules.verdict import Judged, judge
@@ -54,7 +54,7 @@ class Subject:
                 continue
             rule = self.ruleset.find(fact.verdict_of)
             finding = self.judge(rule).finding
-            if rule.status_on(self.as_of).standing in BINDING:
+            if rule.status_on(self.as_of).standing in HOLDING:
                 found[name] = Result(finding.applies, frozenset(finding.open_names))
             else:
                 found[name] = Result(False)

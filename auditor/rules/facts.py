@@ -42,7 +42,7 @@ def printed(ruleset: RuleSet, rule: Rule, as_of: date) -> dict[str, Result]:
 
 
 def _read_answer(fact: Fact, answer: object) -> Result:
-    kind = fact.stands_for.kind
+    kind = fact.kind
     if fact.verdict_of:
         raise RuleError(f"{fact.name} is answered by the rule {fact.verdict_of}", remedy="Leave it out.")
     if (kind is Kind.TRUTH and isinstance(answer, bool)) or (kind is Kind.TEXT and isinstance(answer, str)):

@@ -42,6 +42,7 @@ class Decision:
     undetermined_ops: int
     unbounded: bool  # more may count, and nobody knows how much
     reasons: tuple[str, ...]
+    settled: frozenset[Decided] = frozenset()  # what nothing is left open of
 
 
 def decide(
@@ -65,6 +66,7 @@ def decide(
         undetermined_ops=rollouts.undetermined_ops + others.undetermined_ops,
         unbounded=others.unbounded,
         reasons=(*rollouts.reasons, *others.reasons),
+        settled=rollouts.settled | others.settled,
     )
 
 
@@ -89,6 +91,7 @@ def _of_rollouts(counted: Count, line: Range, earlier_ops: int) -> Decision:
         undetermined_ops=rollout_ops if passes is None else 0,
         unbounded=False,
         reasons=(f"{scientific(rollout_ops)} operations of rollouts {words} (inferred).",),
+        settled=frozenset() if passes is None else frozenset({Decided.ROLLOUTS}),
     )
 
 
@@ -132,11 +135,13 @@ def _of_generators(counted: Count, line: Range, generators: Sequence[Generator])
         loose = counted.decided_ops(Decided.GENERATORS)
     if loose:
         reasons.append("Whose data this record's operations for synthetic data made was not stated.")
+    undetermined_ops = loose + (0 if total.high is None else total.high - total.low)
     return Decision(
         counted_ops=total.low,
         left_out_ops=_left_out(counted, line, generators, least),
-        undetermined_ops=loose + (0 if total.high is None else total.high - total.low),
+        undetermined_ops=undetermined_ops,
         unbounded=total.high is None,
+        settled=frozenset() if undetermined_ops or total.high is None else frozenset({Decided.GENERATORS}),
         reasons=tuple(reasons or ["It was stated that no generator's unpublished data was trained on."]),
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from auditor.operations import Family
-    from auditor.rules.expressions import Expression, Name, Unit
+    from auditor.rules.expressions import Expression, Kind, Name, Unit
     from auditor.tally import Phase, Purpose
 
 
@@ -46,6 +46,7 @@ class Standing(StrEnum):
 
 
 BINDING = frozenset({Standing.IN_FORCE, Standing.NOT_ENFORCED})
+HOLDING = BINDING | {Standing.ENACTED}  # what is answered for
 ENDED = frozenset({Standing.SUPERSEDED, Standing.REPEALED, Standing.LAPSED, Standing.NEVER_FINAL, Standing.WITHDRAWN})
 
 
@@ -216,6 +217,11 @@ class Fact:
     stands_for: Name
     words: str
     verdict_of: str  # id of the model threshold that answers it, or ""
+
+    @property
+    def kind(self) -> Kind:
+        """What its answer is."""
+        return self.stands_for.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

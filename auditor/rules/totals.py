@@ -77,8 +77,11 @@ class Total:
         """What was counted of this record and what was left out, in a sentence."""
         executed = self.record.executed_ops
         parts = [f"Of {scientific(executed)} operations in the record {scientific(self.record_ops)} count"]
-        for treatment, words in ((Treatment.LEFT_OUT, "are left out"), (Treatment.UNDETERMINED, "are open")):
-            kinds = [part for part in self.record.parts if part.line.treatment is treatment]
+        for words, kinds in (
+            ("are left out", [part for part in self.record.parts if part.line.treatment is Treatment.LEFT_OUT]),
+            ("are decided as generated data", [part for part in self.record.parts if self._settled(part)]),
+            ("are open", self._open()),
+        ):
             if kinds:
                 amount = scientific(sum(part.amount_ops for part in kinds))
                 parts.append(f"{amount} {words} ({_kinds(kinds)})")
@@ -88,17 +91,18 @@ class Total:
     def reasons(self) -> tuple[str, ...]:
         """What else made the total what it is."""
         said = [
-            f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}"
-            for part in self.record.parts
-            if part.line.treatment is Treatment.UNDETERMINED
-            and not self._settled(part.amount_ops, part.line.decided_by)
+            f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}" for part in self._open()
         ]
         if self.earlier_ops:
             said.append(f"{scientific(self.earlier_ops)} operations of earlier training are added, as stated.")
         return (*said, *self.decision.reasons)
 
-    def _settled(self, amount_ops: int, decided_by: object) -> bool:
-        return decided_by is not None and self.decision.undetermined_ops < amount_ops
+    def _settled(self, part: Part) -> bool:
+        return part.line.decided_by in self.decision.settled
+
+    def _open(self) -> list[Part]:
+        undetermined = [part for part in self.record.parts if part.line.treatment is Treatment.UNDETERMINED]
+        return [part for part in undetermined if not self._settled(part)]
 
 
 def total(

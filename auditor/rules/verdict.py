@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import RuleError
 from auditor.rules.expressions import Result, all_of
 from auditor.rules.facts import printed, read_answers
-from auditor.rules.model import BINDING, Mode, RuleKind, Standing
+from auditor.rules.model import HOLDING, Mode, RuleKind
 from auditor.rules.ranges import Range, less, opposite
 from auditor.rules.totals import Total, total
 from auditor.units import scientific
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from auditor.rules.model import Clause, Counter, Rule, RuleSet, Threshold
 
 __all__ = ["Finding", "Judged", "Verdict", "applies", "evaluate", "judge", "line_reached"]
-
-_SHOWN = BINDING | {Standing.ENACTED}
 
 
 class Verdict(StrEnum):
@@ -116,7 +114,7 @@ def evaluate(
             generators=generators,
         ).finding
         for rule in ruleset.rules
-        if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in _SHOWN
+        if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in HOLDING
     ]
 
 

@@ -25,6 +25,7 @@ answers:
   destination: DE
   item_eccn: 3A090.a
   original_ops:
+  prior_ops: {value: 1e24, source: the maker's model card}
 generators:
   - {name: teacher, published: true, trained_on_ops: 3e24, generation_ops: 1e24}
   - {name: own, published:, in_record: true}
@@ -38,8 +39,10 @@ def test_answers_are_read_with_their_places(ruleset: RuleSet, write: Callable[..
         "n2_ops": Result(Range.exactly(25 * 10**24)),
         "destination": Result("DE"),
         "item_eccn": Result("3A090.a"),
+        "prior_ops": Result(Range.exactly(10**24)),
     }
     assert found.origins["n2_ops"] == "answers.yaml, line 4"
+    assert found.origins["prior_ops"] == "answers.yaml, line 8: the maker's model card"
     assert found.stated["n2_ops"] == "2.5e25"
     assert found.generators is not None
     teacher, own = found.generators
@@ -69,6 +72,8 @@ def test_no_generators_is_an_answer_and_silence_is_none(ruleset: RuleSet, write:
         ("name: own", "name: teacher", ["each generator once"]),
         ("published: true,", "in_record: true,", ["generation_ops", "none beside in_record"]),
         ("generation_ops: 1e24}", "in_record: true}", ["at most one generator"]),
+        ("source: the maker's", "sauce: the maker's", [":8:", "the field 'source' is missing"]),
+        ("value: 1e24", "value: some", [":8:", "answers.prior_ops.value", "'some'"]),
         ("generators:", "generator:", ["did you mean 'generators'"]),
     ],
 )

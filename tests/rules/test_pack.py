@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditor.errors import ExitCode, RuleError
 from auditor.operations import Family
@@ -187,6 +190,29 @@ def test_a_fact_or_source_named_twice_is_refused(small_pack: str, write: Callabl
     ):
         with pytest.raises(RuleError, match=r"second\.yaml:.*is taken already"):
             pack.load([write(small_pack), write(f"schema: auditor.rules/1\nversion: 2\n{section}\n", "second.yaml")])
+
+
+def test_no_pack_raises_anything_but_a_rule_error(tmp_path: Path) -> None:
+    """Lines of a pack that fits left out, doubled, moved and cut: it is read or refused."""
+    from tests.rules.conftest import SMALL_PACK
+
+    path = tmp_path / "pack.yaml"
+    lines = f"{SMALL_PACK}{GROUP}".splitlines(keepends=True)
+
+    @given(data=st.data())
+    @settings(max_examples=150, deadline=None)
+    def mangled(data: st.DataObject) -> None:
+        text = list(lines)
+        for _ in range(data.draw(st.integers(1, 3))):
+            at, other = (data.draw(st.integers(0, len(text) - 1)) for _ in range(2))
+            cut = data.draw(st.integers(0, len(text[at])))
+            made = ["", text[at] * 2, text[other], text[at][:cut] + "\n", text[at].replace(": ", ": [", 1)]
+            text[at] = data.draw(st.sampled_from(made))
+        path.write_text("".join(text), encoding="utf-8")
+        with contextlib.suppress(RuleError):
+            pack.load([path])
+
+    mangled()
 
 
 def test_a_file_that_is_not_there_is_a_rule_error(tmp_path: Path) -> None:
