@@ -130,6 +130,24 @@ def test_a_line_of_ones_own_binds_as_its_pack_says(
     assert check("--rules", str(own), "--mode", "as_codified")[0] == 3
 
 
+def test_the_hardware_of_the_record_answers_for_the_plant(check: Any, tmp_path: Path, h200: dict[str, str]) -> None:
+    """Weights made abroad on an H200 fall under 734.9(l); on a chip of no class they do not."""
+    answers = tmp_path / "answers.yaml"
+    told = "prior_ops: 1e26, published: false, derived_from_published: false, n2_ops: 1"
+    told += ", made_outside_us: true, plant_subject_to_ear: true"
+    answers.write_text(f"schema: auditor.answers/1\nanswers: {{{told}}}\n")
+    arguments = ("--explain", "us_ear_734_9_l", "--answers", str(answers))
+    _, text, _ = check(*arguments, directory=write(tmp_path / "h200", Writing(devices=(h200,))))
+    flat = " ".join(text.split())
+    assert "answer subject to the EAR" in flat
+    assert "plant_eccn 3A090; the hardware of this record: NVIDIA H200 is 3A090.a" in flat
+    _, text, _ = check(*arguments, directory=write(tmp_path / "cpu", Writing()))
+    assert "answer undetermined" in " ".join(text.split())
+    answers.write_text(answers.read_text().replace("{prior", "{plant_eccn: none, prior"))
+    _, text, _ = check(*arguments, directory=tmp_path / "h200")
+    assert "answer none" in " ".join(text.split())
+
+
 def test_exit_codes_of_the_record(check: Any, tmp_path: Path) -> None:
     assert check("--require", "WITNESSED")[0] == 5
     false = write(tmp_path / "ledger", Writing())
