@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from auditor.rules import pack
 from tests.report.conftest import Writing, write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from auditor.rules.model import RuleSet
 
 OWN = """\
 schema: auditor.rules/1
@@ -42,9 +45,17 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("checked") / "ledger", Writing())
 
 
+@pytest.fixture(scope="module")
+def shipped() -> RuleSet:
+    return pack.load()
+
+
 @pytest.fixture
-def check(ledger: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def check(ledger: Path, shipped: RuleSet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     from auditor.cli.main import main
+
+    load = pack.load
+    monkeypatch.setattr("auditor.rules.load", lambda paths: shipped if paths == pack.shipped() else load(paths))
 
     def run(*arguments: str, directory: Path = ledger) -> tuple[int, str, str]:
         code = main(["check", str(directory), "--as-of", "2026-11-22", *arguments])
@@ -74,15 +85,12 @@ def test_a_small_run_reaches_nothing_and_the_status_of_the_diffusion_rule_is_tol
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_the_json_fits_its_schema_and_speaks_of_every_rule(check: Any, root: Path, ruleset: Any) -> None:
-    from auditor.rules import pack
-
+def test_the_json_fits_its_schema_and_speaks_of_every_rule(check: Any, root: Path, shipped: RuleSet) -> None:
     schema = json.loads((root / "configs" / "schema" / "check.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
     code, text, _ = check("--json")
     found = json.loads(text)
     Draft202012Validator(schema).validate(found)
-    shipped = pack.load()
     told = {one["id"] for one in (*found["models"], *found["cases"])}
     assert told == {rule.id for rule in shipped.rules if rule.kind in ("model_threshold", "case_test")}
     assert [one["digest"] for one in found["packs"]] == [one.digest for one in shipped.packs]
@@ -128,6 +136,24 @@ def test_a_line_of_ones_own_binds_as_its_pack_says(
     assert "own.yaml" in text
     assert "version 7" in text
     assert check("--rules", str(own), "--mode", "as_codified")[0] == 3
+
+
+@pytest.mark.parametrize(("state", "mode", "code"), [("true", "as_enforced", 3), ("false", "as_enforced", 0)])
+def test_a_report_ends_with_3_only_where_the_line_binds(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str, mode: str, code: int
+) -> None:
+    from auditor.cli.main import main
+
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("STATE", state))
+    arguments = ["report", str(ledger), "--as-of", "2026-11-22", "--rules", str(own), "--mode", mode]
+    assert main([*arguments, "--format", "json"]) == code
+    found = next(one for one in json.loads(capsys.readouterr().out)["rules"] if one["id"] == "own_line")
+    assert (found["verdict"], found["mode"], found["binds"]) == ("reached", mode, code == 3)
+    assert main(arguments) == code
+    text = " ".join(capsys.readouterr().out.split())
+    assert "law as of 2026-11-22, as enforced" in text
+    assert "own.yaml 7 table" in text
 
 
 def test_the_hardware_of_the_record_answers_for_the_plant(check: Any, tmp_path: Path, h200: dict[str, str]) -> None:
