@@ -23,7 +23,6 @@ from auditor.units import parse_exact
 _FILE = "auditor.yaml"
 _PREFIX = "AUDITOR_"
 # Paths of the machine, what the first record says in fields of its own, and what changes nothing that is recorded.
-_NOT_RECORDED = ("out", "key", "model", "purpose", "witness", "witness_key")
 # What `auditor run` tells the processes below it; not settings of the user's.
 HANDOVER = ("AUDITOR_RUN_DIR", "AUDITOR_RUN_ID", "AUDITOR_RUN_COMMAND", "AUDITOR_LAUNCHER_PID", "AUDITOR_RANK_PID")
 
@@ -47,6 +46,7 @@ class Settings:
     checkpoint_wait_s: float
     witness: str  # address, or "" for none
     witness_key: str
+    rules: tuple[Path, ...]
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Settings:
 
     def recorded(self) -> dict[str, str]:
         """The settings as they go into a ledger; no path of the machine."""
-        values = {name: getattr(self, name) for name in NAMES if name not in _NOT_RECORDED}
+        values = {name: getattr(self, name) for name in NAMES if name not in _OF_THE_MACHINE}
         return {name: _as_text(value) for name, value in values.items()}
 
     @property
@@ -65,6 +65,7 @@ class Settings:
         return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()
 
 
+_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "rules")  # or recorded elsewhere
 NAMES = tuple(field.name for field in fields(Settings) if field.name != "origins")
 
 
@@ -129,6 +130,10 @@ def _text(value: str, origin: str, name: str) -> str:  # noqa: ARG001 - one sign
 
 def _path(value: str, origin: str, name: str) -> Path | None:  # noqa: ARG001
     return Path(value).expanduser() if value else None
+
+
+def _paths(value: str, origin: str, name: str) -> tuple[Path, ...]:  # noqa: ARG001
+    return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part)
 
 
 def _key_path(value: str, origin: str, name: str) -> Path:
@@ -199,10 +204,13 @@ _PARSERS: Mapping[str, Any] = {
     "checkpoint_wait_s": _seconds,
     "witness": _text,
     "witness_key": _text,
+    "rules": _paths,
 }
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return os.pathsep.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

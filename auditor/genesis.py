@@ -53,7 +53,7 @@ def open_book(
         command=command,
         public_key=key.public_hex,
         counter=counter,
-        versions=_versions(),
+        versions=_versions(settings),
         digests=_digests(settings),
         host=_host(),
         devices=doors.observe() if devices is None else devices,
@@ -89,20 +89,22 @@ class KeyWatch:
         return status.st_ino, status.st_mtime_ns
 
 
-def _versions() -> dict[str, str]:
+def _versions(settings: Settings) -> dict[str, str]:
     torch = sys.modules.get("torch")
     versions = {
         "auditor": auditor.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    return versions | ({"torch": str(torch.__version__)} if torch else {})
+    own = {f"rules/{pack.name}": pack.version for pack in map(rules.outline, settings.rules)}
+    return versions | own | ({"torch": str(torch.__version__)} if torch else {})
 
 
 def _digests(settings: Settings) -> dict[str, str]:
     return {
         "formulas": TABLE.digest,
-        "rules": rules.digest(),
+        "rules": rules.digest([*rules.shipped(), *settings.rules]),
+        **{f"rules/{pack.name}": pack.digest for pack in map(rules.outline, settings.rules)},
         "catalogue": catalogue.digest(),
         "configuration": settings.digest,
     }

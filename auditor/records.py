@@ -41,8 +41,8 @@ class Genesis:
     command: tuple[str, ...]
     public_key: str  # Ed25519, 64 hex digits
     counter: str  # "dispatch", "native", or "" where nothing is counted
-    versions: Mapping[str, str]  # auditor, python, torch, platform
-    digests: Mapping[str, str]  # formulas, rules, catalogue, configuration
+    versions: Mapping[str, str]  # auditor, python, torch, platform, packs of rules of the user's own
+    digests: Mapping[str, str]  # formulas, rules, catalogue, configuration, packs of rules of the user's own
     host: Mapping[str, str]  # hostname, boot_id, pid
     devices: tuple[Mapping[str, str], ...]  # what each device said of itself; see hardware.identity
     settings: Mapping[str, str]  # the settings in force that change what is recorded

@@ -47,7 +47,7 @@ def draw(
             f"{reading.directory}: it is {reading.verdict}, so nothing is attested: {reading.reasons[0]}"
         )
     complete = reading.operations.complete and reading.verdict in _WHOLE
-    findings = evaluate(ruleset, reading.operations, as_of=as_of, lower_bound=not complete)
+    findings = evaluate(ruleset, reading.operations, as_of=as_of, lower_bound=not complete, abandoned=reading.abandoned)
     return Predicate(
         made=made,
         run=_run(reading),

@@ -16,7 +16,7 @@ _EXIT_CODES = """\
 exit codes:
   run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
   probe                 1 where there was nothing to measure
-  verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
+  verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (not verify)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   hardware, build, key  0 done   1 the auditor's own failure   2 usage
@@ -25,6 +25,7 @@ exit codes:
   witness               0 it was ended   1 it could not serve   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
+_MODES = ("as_codified", "as_enforced")
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
 _GROUPINGS = ("run", "model", "chip", "host", "month", "verdict")
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_report(verbs)
     _add_lineage(verbs)
+    _add_check(verbs)
     _add_hardware(verbs)
     _add_probe(verbs)
     _add_build(verbs)
@@ -92,6 +94,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
         metavar="N",
         help="profile one step after each N, to name kernels that no counted operator accounts for (default: 0, none)",
     )
+    _add_rules_argument(run)
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 
@@ -160,8 +163,41 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _add_ledger_arguments(report)
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
-    report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+    _add_law_arguments(report)
     report.add_argument("--declared", metavar="FILE", help="what is said of the model's ancestors (docs/lineage.md)")
+
+
+def _add_law_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+    parser.add_argument(
+        "--mode",
+        choices=_MODES,
+        default=_MODES[0],
+        help="which rules bind: all that are printed as in effect, or those not known to be unenforced (default:"
+        " as_codified)",
+    )
+    _add_rules_argument(parser)
+    parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
+
+
+def _add_rules_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rules", metavar="FILE", action="append", default=[], help="a pack of rules of your own; may be repeated"
+    )
+
+
+def _add_check(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    check = verbs.add_parser(
+        "check",
+        allow_abbrev=False,
+        help="what each rule of the law says of a record, and why",
+        description="Holds a ledger against every rule: thresholds for models, exceptions, allocations, guidance. Ends"
+        " with 3 where a line that binds on that day is reached.",
+    )
+    _add_ledger_arguments(check)
+    check.add_argument("--explain", metavar="RULE", help="the tests of one rule, each operand, what would change it")
+    check.add_argument("--json", action="store_true", help="write JSON (configs/schema/check.schema.json)")
+    _add_law_arguments(check)
 
 
 def _add_lineage(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auditor import rules
-from auditor.cli.reading import day, read, verdict_code
+from auditor.cli import law
+from auditor.cli.reading import read, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.hardware import catalogue
 from auditor.lineage import declared
@@ -19,18 +19,23 @@ from auditor.report.view import View, build
 def run(options: argparse.Namespace) -> int:
     """Draw a run from its ledger; the code says what its verdict and its thresholds come to."""
     reading = read(options)
+    books = law.read(options)
     now = datetime.now(UTC)
     view = build(
         reading,
-        rules.load(),
+        books.ruleset,
         catalogue.load(),
-        as_of=day(options.as_of) or now.date(),
+        as_of=books.as_of,
         generated=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        facts=books.answers.stated,
+        mode=books.mode,
+        generators=books.answers.generators,
         declared=declared.read(Path(options.declared)) if options.declared else declared.NOTHING,
     )
     _write(view, options)
     code = verdict_code(reading.verdict, options.require)
-    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and view.reached else code)
+    reached = any(finding.binds for finding in view.reached)
+    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
 
 
 def _write(view: View, options: argparse.Namespace) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
-from auditor import config
+from auditor import config, rules
 from auditor.errors import UsageError
 from auditor.integrations import script
 from auditor.integrations.naming import new_directory
@@ -27,8 +28,11 @@ def run(options: argparse.Namespace) -> int:
             "counter": options.counter,
             "probe": "true" if options.probe else None,
             "coverage_every": options.coverage_every,
+            "rules": os.pathsep.join(options.rules) or None,
         }
     )
+    if settings.rules:
+        rules.load([*rules.shipped(), *settings.rules])  # a pack that does not fit is told before the training begins
     if not settings.model:
         settings = dataclasses.replace(settings, model=_name_of(words))
     directory = (settings.out or new_directory()).absolute()

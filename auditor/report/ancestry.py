@@ -28,6 +28,11 @@ class Ancestry:
         """Whether the model took more than this run."""
         return bool(self.unknown or self.models or self.stated_ops)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Why the count of this run alone is a lower bound for the model."""
+        return ("the model was made from others, and what they took is not in this record",) if self.any else ()
+
 
 def ancestry_of(reading: Reading, declared: Declared) -> Ancestry:
     """What is known without other ledgers.

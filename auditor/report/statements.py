@@ -103,6 +103,12 @@ def status(view: View, finding: Finding) -> str:
     return joined(f"{standing}{since}", after(finding.status_note, standing))
 
 
+def mode(view: View) -> str:
+    """Which rules are taken to bind, where it is not all that are printed as in effect."""
+    modes = {finding.mode for finding in view.rules}
+    return ", as enforced: lines of rules known not to be enforced bind nobody" if "as_enforced" in modes else ""
+
+
 def counts(finding: Finding) -> str:
     """What the rule adds up."""
     return joined(after(finding.counted_words, "counts"))

@@ -95,7 +95,7 @@ def _headline(view: View) -> Iterator[Block]:
             ("counter", ", ".join(run.counters) or "none"),
             ("started", run.started),
             ("ended", f"{run.ended or 'not known'}{exit_code}"),
-            ("report", f"{view.generated}, law as of {view.as_of.isoformat()}"),
+            ("report", f"{view.generated}, law as of {view.as_of.isoformat()}{statements.mode(view)}"),
         )
     )
 

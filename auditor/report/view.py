@@ -13,6 +13,7 @@ from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.rules.model import Mode
 from auditor.rules.verdict import Finding, evaluate
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from auditor.operations import Operations
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
+    from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
 
 # Verdicts under which the record says all that was counted.
@@ -128,12 +130,15 @@ def build(
     as_of: date,
     generated: str,
     facts: Mapping[str, object] | None = None,
+    mode: Mode = Mode.AS_CODIFIED,
+    generators: Sequence[Generator] | None = None,
     declared: Declared = NOTHING,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
-    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``declared``: what somebody
-    says of the model's ancestors.
+    ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``mode``: which of
+    the rules bind; ``generators``: all that made unpublished data for the training, None where nobody says.
+    ``declared``: what somebody says of the model's ancestors.
     """
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
@@ -146,7 +151,9 @@ def build(
             facts=facts,
             lower_bound=not complete,
             abandoned=reading.abandoned,
-            missing=("the model was made from others, and what they took is not in this record",) * ancestry.any,
+            missing=ancestry.missing,
+            mode=mode,
+            generators=generators,
         )
     )
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
@@ -179,7 +186,8 @@ def build(
             default=None,
         ),
         course=course(reading.segments, reading.steps),
-        digests={"rules": ruleset.digest, "catalogue": catalogue.digest},
+        digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
+        | {f"{pack.name} {pack.version}": pack.digest for pack in ruleset.packs if pack.own},
     )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from auditor.rules.expressions import Range, Result
+from auditor.rules.expressions import Result
+from auditor.rules.ranges import Range
 
 # A number, a range (lowest, highest; None is without end), or None where nothing is known.
 Known = Decimal | tuple[Decimal, Decimal | None] | None

@@ -10,15 +10,16 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from auditor.rules.circuits import Circuit, values_of
-from auditor.rules.expressions import Result, Values, any_of
+from auditor.rules.expressions import Result, Values
 from auditor.rules.model import BINDING, Rule, RuleKind, RuleSet, Standing
+from auditor.rules.paragraphs import NONE, UNDETERMINED, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-NONE = "none"
-UNDETERMINED = "undetermined"
+__all__ = ["NONE", "NO_RULE", "UNDETERMINED", "Answer", "answers", "class_rule", "classify", "holder", "tested"]
+
 NO_RULE = "no rule"  # none gives a class on that day
 
 
@@ -128,37 +129,16 @@ def _binds(rule: Rule, as_of: date) -> bool:
 
 
 def _walk(rule: Rule, values: Values, as_of: date) -> Answer:
-    """The first outcome with a paragraph that is met; open where an earlier one might still be."""
-    excluded = any_of([clause.when.evaluate(values) for clause in rule.exclusions])
-    if excluded.value is True:
-        words = [clause.words for clause in rule.exclusions if clause.when.evaluate(values).value]
-        return _made(rule, (NONE,), words, as_of)
-    possible: list[str] = []
-    names: set[str] = set(excluded.open)
-    for outcome in dict.fromkeys(paragraph.outcome for paragraph in rule.paragraphs):
-        each = {p.id: p.when.evaluate(values) for p in rule.paragraphs if p.outcome == outcome}
-        met = [name for name, result in each.items() if result.value]
-        either = any_of(list(each.values()))
-        if met and not possible and excluded.value is False:
-            words = [f"It meets {' and '.join(met)}."]
-            return _made(rule, (outcome,), words, as_of, paragraph=" and ".join(met))
-        if either.value is not False:
-            possible.append(outcome)
-            names |= either.open
-        if met:
-            break
-    else:
-        possible.append(NONE)
-    return _left_open(rule, possible, names, excluded, as_of)
-
-
-def _left_open(rule: Rule, possible: list[str], names: set[str], excluded: Result, as_of: date) -> Answer:
-    if possible == [NONE]:
-        return _made(rule, (NONE,), ["It meets none of the paragraphs."], as_of)
-    if excluded.value is None and NONE not in possible:
-        possible.append(NONE)
-    why = f"Not known exactly enough: {', '.join(sorted(_SPOKEN.get(name, name) for name in names))}."
-    return _made(rule, possible, (why, f"Possible: {', '.join(possible)}."), as_of)
+    found = walk(rule, values)
+    if found.left_out:
+        return _made(rule, found.possible, found.left_out, as_of)
+    if found.possible == (NONE,):
+        return _made(rule, found.possible, ["It meets none of the paragraphs."], as_of)
+    if found.met:
+        met = " and ".join(found.met)
+        return _made(rule, found.possible, [f"It meets {met}."], as_of, paragraph=met)
+    why = f"Not known exactly enough: {', '.join(sorted(_SPOKEN.get(name, name) for name in found.open))}."
+    return _made(rule, found.possible, (why, f"Possible: {', '.join(found.possible)}."), as_of)
 
 
 _SPOKEN = {

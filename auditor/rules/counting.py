@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.rules.model import Cell, Component, Counter, Line, Treatment
-from auditor.tally import Purpose
+from auditor.rules.model import Cell, Component, Counter, Decided, Line, Treatment
+from auditor.tally import Phase, Purpose
 
 if TYPE_CHECKING:
     from auditor.operations import Amount, Bucket, Operations
+
+
+_GENERATING = (Phase.INFERENCE, Phase.FORWARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,17 @@ class Count:
     set_aside_ops: int  # the part of the two amounts above that is abandoned, where that is not counted
     parts: tuple[Part, ...]
     earlier_missing: bool  # the run builds on earlier training that is not in the record
+    reinforcement_ops: int = 0  # of counted_ops, those of reinforcement learning
+    generation_ops: int = 0  # of what generators decide about, inference and forward passes
+
+    @property
+    def executed_ops(self) -> int:
+        """All operations of the record."""
+        return self.counted_ops + self.left_out_ops + self.undetermined_ops
+
+    def decided_ops(self, by: Decided) -> int:
+        """Operations that the record alone leaves undetermined, and this decides about."""
+        return sum(part.amount_ops for part in self.parts if part.line.decided_by is by)
 
 
 def count(counter: Counter, operations: Operations, abandoned: Operations | None = None) -> Count:
@@ -41,9 +55,16 @@ def count(counter: Counter, operations: Operations, abandoned: Operations | None
     if abandoned is not None and counter.abandoned is not Treatment.COUNTED:
         operations, set_aside_ops = operations.without(abandoned), abandoned.total
     sums = [0] * len(counter.lines)
+    reinforcement_ops = generation_ops = 0
     for bucket, amount in operations:
         for component, amount_ops in _components(amount):
-            sums[_deciding(counter, bucket, component)] += amount_ops
+            number = _deciding(counter, bucket, component)
+            line = counter.lines[number]
+            sums[number] += amount_ops
+            if line.treatment is Treatment.COUNTED and bucket.purpose is Purpose.REINFORCEMENT_LEARNING:
+                reinforcement_ops += amount_ops
+            if line.decided_by is Decided.GENERATORS and bucket.phase in _GENERATING:
+                generation_ops += amount_ops
     parts = [Part(line=line, amount_ops=ops) for line, ops in zip(counter.lines, sums, strict=True) if ops]
     by_treatment = {
         treatment: sum(part.amount_ops for part in parts if part.line.treatment is treatment) for treatment in Treatment
@@ -57,6 +78,8 @@ def count(counter: Counter, operations: Operations, abandoned: Operations | None
         set_aside_ops=set_aside_ops,
         parts=tuple(parts),
         earlier_missing=bool(purposes & counter.builds_on_earlier) and Purpose.PRE_TRAINING not in purposes,
+        reinforcement_ops=reinforcement_ops,
+        generation_ops=generation_ops,
     )
 
 

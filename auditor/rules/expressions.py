@@ -3,26 +3,23 @@
 Numbers are exact fractions, read from the text of the expression (``1e26`` is ``10**26``). A quantity that is
 not known may lie anywhere in its range, so ``additional_ops <= max(2.5e25, 0.25 * n2_ops)`` is true for
 ``additional_ops = 1e25`` whatever ``n2_ops`` is. What remains open is ``None`` with the names that would
-decide it. Nothing is ever executed: the text is read into Python's syntax tree, and only the nodes named here
-are taken.
+decide it. Quantities have units: operations are never held against TPP. Nothing is ever executed: the text is read
+into Python's syntax tree, and only the nodes named here are taken.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from auditor.errors import RuleError, UnitError
+from auditor.rules import countries, ranges
+from auditor.rules.ranges import ANYWHERE, NOT_NEGATIVE, Range
 from auditor.units import parse_exact
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 _LONGEST_EXPRESSION = 1000  # characters
 
@@ -34,28 +31,45 @@ class Kind(StrEnum):
     NUMBER = "a number"
     AMOUNT = "a number that is not negative"
     TEXT = "text"
+    COUNTRY = "a country"
+    GROUP = "a group of countries"
 
 
-class Range(NamedTuple):
-    """Where a number lies, both ends included; None is unbounded. Equal ends are an exact number."""
+class Unit(StrEnum):
+    """What a number counts; two quantities of different units are neither compared nor added up."""
 
-    low: Fraction | None
-    high: Fraction | None
+    OPERATIONS = "operations"
+    OPERATIONS_PER_S = "operations/s"
+    TERA_PER_S = "tera-operations/s"
+    TPP = "TPP"
+    TPP_PER_MM2 = "TPP/mm2"
+    GB_PER_S = "GB/s"
+    GB_PER_S_PER_MM2 = "GB/s/mm2"
+    GBIT_PER_S = "Gbit/s"
+    USD = "USD"
+    TRANSISTORS = "transistors"
+    DAYS = "days"
+    RATIO = "ratio"
 
-    @classmethod
-    def exactly(cls, number: int | Decimal | Fraction) -> Range:
-        """The range that holds one number."""
-        return cls(Fraction(number), Fraction(number))
+
+class Name(NamedTuple):
+    """What an expression may call by a name; ``unit`` is None for what is not a number."""
+
+    kind: Kind
+    unit: Unit | None = None
 
 
-ANYWHERE = Range(None, None)
-NOT_NEGATIVE = Range(Fraction(0), None)
+class Members(NamedTuple):
+    """A group of countries on a day: who is in it, and of whom that is not known."""
+
+    inside: frozenset[str]
+    uncertain: frozenset[str] = frozenset()
 
 
 class Result(NamedTuple):
-    """A value and the names that keep it open: a truth or text that is open is None, a number is a range."""
+    """A value and the names that keep it open: a truth, text or country that is open is None, a number is a range."""
 
-    value: bool | str | Range | None
+    value: bool | str | Range | Members | None
     open: frozenset[str] = frozenset()
 
 
@@ -66,6 +80,14 @@ Evaluate = Callable[[Values], Result]
 class _Term(NamedTuple):
     kind: Kind
     evaluate: Evaluate
+    unit: Unit | None = None  # None for a number that is written out: it takes the unit of what it meets
+
+
+class Edge(NamedTuple):
+    """A number that a named quantity is held against: where its answer may turn."""
+
+    name: str
+    at: Evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,7 @@ class Expression:
 
     text: str
     names: frozenset[str]
+    edges: tuple[Edge, ...]
     _evaluate: Evaluate
 
     def evaluate(self, values: Values) -> Result:
@@ -83,15 +106,25 @@ class Expression:
         Raises: RuleError: a division by zero.
         """
         try:
-            return self._evaluate({name: values.get(name, Result(None, frozenset({name}))) for name in self.names})
+            return self._evaluate(self._whole(values))
         except ZeroDivisionError as error:
             raise RuleError(f"{self.text!r} divides by zero") from error
 
+    def turns_at(self, values: Values) -> list[tuple[str, Range]]:
+        """Each named quantity with the number that it is held against, as far as that is known."""
+        whole = self._whole(values)
+        found = [(edge.name, edge.at(whole).value) for edge in self.edges]
+        return [(name, value) for name, value in found if isinstance(value, Range)]
 
-def parse(text: str, names: Mapping[str, Kind]) -> Expression:
+    def _whole(self, values: Values) -> Values:
+        return {name: values.get(name, Result(None, frozenset({name}))) for name in self.names}
+
+
+def parse(text: str, names: Mapping[str, Name]) -> Expression:
     """The expression that ``text`` writes over ``names``.
 
-    Raises: RuleError: not an expression of the kind read here, an unknown name, or kinds that do not fit.
+    Raises: RuleError: not an expression of the kind read here, an unknown name or country, or kinds or units that do
+    not fit.
     """
     if len(text) > _LONGEST_EXPRESSION or not text.isascii():
         raise RuleError(f"an expression is plain ASCII of at most {_LONGEST_EXPRESSION} characters")
@@ -101,24 +134,29 @@ def parse(text: str, names: Mapping[str, Kind]) -> Expression:
         evaluate = builder.build(tree.body, Kind.TRUTH).evaluate
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RuleError(f"not an expression: {text!r}") from error
-    return Expression(text.strip(), frozenset(builder.used), evaluate)
+    return Expression(text.strip(), frozenset(builder.used), tuple(builder.edges), evaluate)
 
 
 def fits(kind: Kind, wanted: Kind) -> bool:
     """Whether a value of ``kind`` may stand where ``wanted`` is asked for."""
-    numbers = (Kind.NUMBER, Kind.AMOUNT)
-    return kind is wanted or (kind in numbers and wanted in numbers)
+    return kind is wanted or (kind in _NUMBERS and wanted in _NUMBERS)
+
+
+_NUMBERS = (Kind.NUMBER, Kind.AMOUNT)
 
 
 class _Builder:
     """Turns syntax nodes into functions, refusing everything that is not named here."""
 
-    def __init__(self, text: str, names: Mapping[str, Kind]) -> None:
+    def __init__(self, text: str, names: Mapping[str, Name]) -> None:
         self.text = text
         self.names = names
         self.used: set[str] = set()
+        self.edges: list[Edge] = []
 
     def build(self, node: ast.expr, wanted: Kind | None = None) -> _Term:
+        if wanted is Kind.COUNTRY and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return self._country(node.value)
         term = self._of(node)
         if wanted is not None and not fits(term.kind, wanted):
             raise RuleError(f"{self._shown(node)} is {term.kind}, where {wanted} is needed")
@@ -162,19 +200,32 @@ class _Builder:
         first = self.build(left)
         second = self.build(right, first.kind)
         ordered = type(op) in _ORDERED
-        if compare is None or (ordered and not fits(first.kind, Kind.NUMBER)):
+        if compare is None or first.kind is Kind.GROUP or (ordered and not fits(first.kind, Kind.NUMBER)):
             raise RuleError(f"{self._shown(left)} is {first.kind} and cannot be compared like that")
+        if fits(first.kind, Kind.NUMBER):
+            self._common_unit([left, right], [first, second])
+            self.edges += [
+                Edge(side.id, other.evaluate)
+                for side, other in ((left, second), (right, first))
+                if isinstance(side, ast.Name)
+            ]
         return lambda values: _compare(compare, first.evaluate(values), second.evaluate(values))
 
     def _membership(self, left: ast.expr, right: ast.expr) -> Evaluate:
+        first = self.build(left)
+        if first.kind is Kind.COUNTRY and isinstance(right, ast.Name):
+            group = self.build(right, Kind.GROUP).evaluate
+            return lambda values: _belongs(first.evaluate(values), group(values), right.id)
         if not isinstance(right, (ast.Tuple, ast.List, ast.Set)) or not right.elts:
             raise self._refuse(right)
-        first = self.build(left)
-        members = [self.build(member, first.kind).evaluate for member in right.elts]
+        terms = [self.build(member, first.kind) for member in right.elts]
+        if fits(first.kind, Kind.NUMBER):
+            self._common_unit([left, *right.elts], [first, *terms])
+        members = [term.evaluate for term in terms]
 
         def found(values: Values) -> Result:
             value = first.evaluate(values)
-            return any_of([_compare(_equal, value, member(values)) for member in members])
+            return any_of([_compare(ranges.equal, value, member(values)) for member in members])
 
         return found
 
@@ -183,25 +234,55 @@ class _Builder:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
                 combine, parts = _ARITHMETIC[type(op)], [left, right]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                combine, parts = _negated, [operand]
+                combine, parts = ranges.negated, [operand]
             case ast.Call(func=ast.Name(id="max" | "min" as name), args=[_, _, *_] as parts, keywords=[]):
-                combine = _greatest if name == "max" else _least
+                combine = ranges.greatest if name == "max" else ranges.least
             case _:
                 raise self._refuse(node)
-        terms = [self.build(part, Kind.NUMBER).evaluate for part in parts]
-        return _Term(Kind.NUMBER, lambda values: _combined(combine, [term(values) for term in terms]))
+        terms = [self.build(part, Kind.NUMBER) for part in parts]
+        unit = self._unit_of(node, parts, terms)
+        each = [term.evaluate for term in terms]
+        return _Term(Kind.NUMBER, lambda values: _combined(combine, [part(values) for part in each]), unit)
+
+    def _unit_of(self, node: ast.expr, parts: Sequence[ast.expr], terms: Sequence[_Term]) -> Unit | None:
+        op = node.op if isinstance(node, ast.BinOp) else None
+        if not isinstance(op, (ast.Mult, ast.Div)):
+            return self._common_unit(parts, terms)
+        first, second = (term.unit for term in terms)
+        if second in (None, Unit.RATIO):
+            return first if first is not None else second
+        if isinstance(op, ast.Div) and first is second:
+            return Unit.RATIO
+        if isinstance(op, ast.Mult) and first in (None, Unit.RATIO):
+            return second
+        raise RuleError(f"{self._shown(node)} has no unit that is read here")
+
+    def _common_unit(self, parts: Sequence[ast.expr], terms: Sequence[_Term]) -> Unit | None:
+        known = [(part, term.unit) for part, term in zip(parts, terms, strict=True) if term.unit is not None]
+        for part, unit in known[1:]:
+            if unit is not known[0][1]:
+                raise RuleError(
+                    f"{self._shown(known[0][0])} is in {known[0][1]} and {self._shown(part)} in {unit}",
+                    remedy="Hold quantities of one unit against one another.",
+                )
+        return known[0][1] if known else None
 
     def _name(self, name: str) -> _Term:
-        kind = self.names.get(name)
-        if kind is None:
+        if name not in self.names:
             near = difflib.get_close_matches(name, self.names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.names))}"
             raise RuleError(f"unknown name {name!r} in {self.text!r}; {hint}")
+        kind, unit = self.names[name]
         self.used.add(name)
         if not fits(kind, Kind.NUMBER):
             return _Term(kind, lambda values: values[name])
         anywhere = NOT_NEGATIVE if kind is Kind.AMOUNT else ANYWHERE
-        return _Term(kind, lambda values: _ranged(values[name], anywhere))
+        return _Term(kind, lambda values: _ranged(values[name], anywhere), unit)
+
+    def _country(self, code: str) -> _Term:
+        if code not in countries.CODES:
+            raise RuleError(f"unknown country {code!r} in {self.text!r}; {countries.near(code)}")
+        return _Term(Kind.COUNTRY, lambda _: Result(code))
 
     def _constant(self, node: ast.Constant) -> _Term:
         value: bool | str | Range
@@ -224,7 +305,7 @@ class _Builder:
     def _refuse(self, node: ast.expr) -> RuleError:
         return RuleError(
             f"{self._shown(node)!r} is not read in an expression",
-            remedy="Use names, numbers, text, comparisons, and, or, not, in (...), + - * /, min and max.",
+            remedy="Use names, numbers, text, comparisons, and, or, not, in (...), in a group, + - * /, min and max.",
         )
 
 
@@ -254,6 +335,14 @@ def _ranged(result: Result, anywhere: Range) -> Result:
     return Result(anywhere, result.open) if result.value is None else result
 
 
+def _belongs(country: Result, group: Result, name: str) -> Result:
+    if country.value is None or not isinstance(group.value, Members):
+        return Result(None, country.open | group.open)
+    if country.value in group.value.uncertain:
+        return Result(None, frozenset({name}))
+    return Result(country.value in group.value.inside)
+
+
 def _compare(compare: Callable[[Range, Range], bool | None], left: Result, right: Result) -> Result:
     names = left.open | right.open
     if isinstance(left.value, Range) and isinstance(right.value, Range):
@@ -261,100 +350,27 @@ def _compare(compare: Callable[[Range, Range], bool | None], left: Result, right
     elif left.value is None or right.value is None:
         answer = None
     else:
-        answer = (left.value == right.value) == (compare is _equal)
+        answer = (left.value == right.value) == (compare is ranges.equal)
     return Result(answer, names if answer is None else frozenset())
 
 
-def _less(left: Range, right: Range) -> bool | None:
-    if left.high is not None and right.low is not None and left.high < right.low:
-        return True
-    if left.low is not None and right.high is not None and left.low >= right.high:
-        return False
-    return None
-
-
-def _opposite(answer: bool | None) -> bool | None:
-    return None if answer is None else not answer
-
-
-def _equal(left: Range, right: Range) -> bool | None:
-    if left == right and left.low is not None and left.low == left.high:
-        return True
-    return False if _less(left, right) or _less(right, left) else None
-
-
-def _unequal(left: Range, right: Range) -> bool | None:
-    return _opposite(_equal(left, right))
+def _combined(combine: Callable[..., Range], parts: Sequence[Result]) -> Result:
+    found = [part.value for part in parts if isinstance(part.value, Range)]
+    return Result(combine(*found), frozenset().union(*(part.open for part in parts)))
 
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Range, Range], bool | None]] = {
-    ast.Lt: _less,
-    ast.Gt: lambda left, right: _less(right, left),
-    ast.LtE: lambda left, right: _opposite(_less(right, left)),
-    ast.GtE: lambda left, right: _opposite(_less(left, right)),
-    ast.Eq: _equal,
-    ast.NotEq: _unequal,
+    ast.Lt: ranges.less,
+    ast.Gt: lambda left, right: ranges.less(right, left),
+    ast.LtE: lambda left, right: ranges.opposite(ranges.less(right, left)),
+    ast.GtE: lambda left, right: ranges.opposite(ranges.less(left, right)),
+    ast.Eq: ranges.equal,
+    ast.NotEq: ranges.unequal,
 }
 _ORDERED = frozenset({ast.Lt, ast.Gt, ast.LtE, ast.GtE})
-
-
-def _combined(combine: Callable[..., Range], parts: Sequence[Result]) -> Result:
-    ranges = [part.value for part in parts if isinstance(part.value, Range)]
-    return Result(combine(*ranges), frozenset().union(*(part.open for part in parts)))
-
-
-def _end(
-    left: Fraction | None, right: Fraction | None, function: Callable[[Fraction, Fraction], Fraction]
-) -> Fraction | None:
-    return None if left is None or right is None else function(left, right)
-
-
-def _sum(left: Range, right: Range) -> Range:
-    return Range(_end(left.low, right.low, operator.add), _end(left.high, right.high, operator.add))
-
-
-def _difference(left: Range, right: Range) -> Range:
-    return _sum(left, _negated(right))
-
-
-def _negated(part: Range) -> Range:
-    low, high = part
-    return Range(None if high is None else -high, None if low is None else -low)
-
-
-def _product(left: Range, right: Range) -> Range:
-    """Exact where one side is an exact number; a product of two open ranges is left anywhere."""
-    if left.low is None or left.low != left.high:
-        left, right = right, left
-    factor = left.low
-    if factor is None or factor != left.high:
-        return ANYWHERE
-    low, high = (None if end is None else end * factor for end in right)
-    if factor == 0:
-        return Range.exactly(0)
-    return Range(low, high) if factor > 0 else Range(high, low)
-
-
-def _quotient(left: Range, right: Range) -> Range:
-    if right.low is None or right.low != right.high:
-        return ANYWHERE
-    return _product(left, Range.exactly(1 / right.low))
-
-
-def _greatest(*parts: Range) -> Range:
-    lows = [part.low for part in parts if part.low is not None]
-    highs = [part.high for part in parts]
-    high = None if None in highs else max(end for end in highs if end is not None)
-    return Range(max(lows, default=None), high)
-
-
-def _least(*parts: Range) -> Range:
-    return _negated(_greatest(*map(_negated, parts)))
-
-
 _ARITHMETIC: dict[type[ast.operator], Callable[..., Range]] = {
-    ast.Add: _sum,
-    ast.Sub: _difference,
-    ast.Mult: _product,
-    ast.Div: _quotient,
+    ast.Add: ranges.sum_of,
+    ast.Sub: ranges.difference,
+    ast.Mult: ranges.product,
+    ast.Div: ranges.quotient,
 }

@@ -1,4 +1,4 @@
-"""What a rule pack says, as data: rules, counters, facts and their sources."""
+"""What a rule pack says, as data: rules, counters, facts, groups of countries and their sources."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import RuleError
+from auditor.rules.expressions import Members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     from auditor.operations import Family
-    from auditor.rules.expressions import Expression, Kind
+    from auditor.rules.expressions import Expression, Kind, Name, Unit
     from auditor.tally import Phase, Purpose
 
 
@@ -39,11 +41,20 @@ class Standing(StrEnum):
     REPEALED = "repealed"
     LAPSED = "lapsed"
     NEVER_FINAL = "never_final"
+    WITHDRAWN = "withdrawn"
     NOT_YET_PUBLISHED = "not_yet_published"
 
 
 BINDING = frozenset({Standing.IN_FORCE, Standing.NOT_ENFORCED})
-ENDED = frozenset({Standing.SUPERSEDED, Standing.REPEALED, Standing.LAPSED, Standing.NEVER_FINAL})
+HOLDING = BINDING | {Standing.ENACTED}  # what is answered for
+ENDED = frozenset({Standing.SUPERSEDED, Standing.REPEALED, Standing.LAPSED, Standing.NEVER_FINAL, Standing.WITHDRAWN})
+
+
+class Mode(StrEnum):
+    """Which of the rules that are printed are taken to bind."""
+
+    AS_CODIFIED = "as_codified"  # every rule that the books print as in effect, enforced or not
+    AS_ENFORCED = "as_enforced"  # of these, all but those that the authority is known not to enforce on that day
 
 
 class RuleKind(StrEnum):
@@ -53,6 +64,8 @@ class RuleKind(StrEnum):
     CHIP_CLASS = "chip_class"  # the class of a circuit
     CHIP_TEST = "chip_test"  # something else asked of a circuit, which may turn on its class
     CHIP_HOLDER = "chip_holder"  # what a computer or board is that holds circuits of these classes
+    CASE_TEST = "case_test"  # asked of a transaction, a party or a use, with what somebody answers about it
+    STATEMENT = "statement"  # says something and tests nothing: an amendment, a proposal, a voluntary scheme
 
 
 class Treatment(StrEnum):
@@ -61,6 +74,20 @@ class Treatment(StrEnum):
     COUNTED = "counted"
     LEFT_OUT = "left_out"
     UNDETERMINED = "undetermined"
+
+
+class Scope(StrEnum):
+    """What a law adds up."""
+
+    MODEL = "model"  # all training of a model, earlier runs included
+    RUN = "run"  # one training run
+
+
+class Decided(StrEnum):
+    """What decides about operations that the record alone leaves undetermined."""
+
+    GENERATORS = "generators"  # what is stated about the models that generated training data
+    ROLLOUTS = "rollouts"  # the model itself, seen as the generator of what it is trained on
 
 
 class Component(StrEnum):
@@ -145,11 +172,21 @@ class Line:
     treatment: Treatment
     why: str
     certainty: Certainty
+    decided_by: Decided | None = None
 
     def covers(self, cell: Cell) -> bool:
         """Whether the line speaks of this cell."""
         axes = (self.phases, self.families, self.purposes, self.components)
         return all(not axis or part in axis for axis, part in zip(axes, cell, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticData:
+    """From which share of the training on a generator's unpublished data on the generator's operations count too."""
+
+    trigger_percent: int  # counted above it, not at it
+    words: str
+    certainty: Certainty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,15 +206,78 @@ class Counter:
     tolerance_percent: int
     reported_digits: int  # significant digits of a reported amount; 0 where the law names none
     sources: tuple[str, ...]
+    scope: Scope = Scope.MODEL
+    synthetic_data: SyntheticData | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A name that expressions use and somebody has to answer."""
+    """A name that expressions use and somebody has to answer, but for the verdict of a rule on the model."""
 
     name: str
-    kind: Kind
+    stands_for: Name
     words: str
+    verdict_of: str  # id of the model threshold that answers it, or ""
+
+    @property
+    def kind(self) -> Kind:
+        """What its answer is."""
+        return self.stands_for.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A country in a group: from the day ``since`` on, up to the day before ``until``, as far as these are known."""
+
+    code: str
+    name: str
+    since: date | None
+    until: date | None
+    uncertain: bool  # whether it is in the group at all between these days
+    note: str
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Countries that rules speak of together."""
+
+    id: str
+    title: str
+    members: tuple[Member, ...]
+    notes: tuple[str, ...]
+    sources: tuple[str, ...]
+    certainty: Certainty
+
+    def on(self, day: date) -> Members:
+        """Who is in it on that day."""
+        now = [
+            one
+            for one in self.members
+            if (one.since is None or one.since <= day) and (one.until is None or day < one.until)
+        ]
+        inside = frozenset(one.code for one in now if not one.uncertain)
+        return Members(inside, frozenset(one.code for one in now if one.uncertain) - inside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A number that a rule prints, and the days for which it prints it."""
+
+    name: str
+    amount: Fraction
+    unit: Unit
+    since: date | None
+    until: date | None  # the first day on which it no longer held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milestone:
+    """A day that a rule names beside its dates, and what it is the day of."""
+
+    day: date
+    words: str
+    certainty: Certainty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +300,31 @@ class Rule:
     conditions: tuple[Clause, ...]
     exclusions: tuple[Clause, ...]
     paragraphs: tuple[Paragraph, ...]
+    values: tuple[Value, ...]
+    milestones: tuple[Milestone, ...]
     definitions: Mapping[str, str]
     notes: tuple[str, ...]
     sources: tuple[str, ...]
     certainty: Certainty
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All tests of the rule, its line left aside."""
+        clauses = tuple(clause.when for clause in (*self.conditions, *self.exclusions))
+        return clauses + tuple(paragraph.when for paragraph in self.paragraphs)
+
+    def values_on(self, day: date) -> dict[str, Value]:
+        """The rule's numbers that hold on a day."""
+        return {
+            one.name: one
+            for one in self.values
+            if (one.since is None or one.since <= day) and (one.until is None or day < one.until)
+        }
+
+    def binds_on(self, day: date, mode: Mode) -> bool:
+        """Whether the rule binds on a day; as enforced, a rule counts unless it is known not to be enforced."""
+        status = self.status_on(day)
+        return status.standing in BINDING and (mode is Mode.AS_CODIFIED or status.enforced is not False)
 
     def status_on(self, day: date) -> Status:
         """Where the rule stands on a day."""
@@ -229,12 +350,24 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """A file of rules: its name, its own version, the SHA-256 of its bytes; ``own``: it is none of those shipped."""
+
+    name: str
+    version: str
+    digest: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
     """All packs that were loaded. ``digest``: SHA-256 over the names and bytes of the files."""
 
+    packs: tuple[Pack, ...]
     rules: tuple[Rule, ...]
     counters: Mapping[str, Counter]
     facts: Mapping[str, Fact]
+    groups: Mapping[str, Group]
     sources: Mapping[str, Source]
     digest: str
 

@@ -10,22 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from auditor.errors import RuleError, UnitError
-from auditor.rules.counting import Count, count
-from auditor.rules.expressions import Kind, Range, Result, Values
-from auditor.rules.model import BINDING, Clause, Counter, Fact, Rule, RuleKind, RuleSet, Standing, Threshold
-from auditor.units import parse_exact, scientific
+from auditor.errors import RuleError
+from auditor.rules.expressions import Result, all_of
+from auditor.rules.facts import printed, read_answers
+from auditor.rules.model import HOLDING, Mode, RuleKind
+from auditor.rules.ranges import Range, less, opposite
+from auditor.rules.totals import Total, total
+from auditor.units import scientific
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
     from auditor.operations import Operations
+    from auditor.rules.expressions import Values
+    from auditor.rules.generators import Generator
+    from auditor.rules.model import Clause, Counter, Rule, RuleSet, Threshold
 
-__all__ = ["Finding", "Verdict", "evaluate"]
+__all__ = ["Finding", "Judged", "Verdict", "applies", "evaluate", "judge", "line_reached"]
 
 
 class Verdict(StrEnum):
@@ -62,6 +66,20 @@ class Finding:
     left_out_words: str
     source: str
     certainty: str
+    mode: str  # a `Mode`
+    binds: bool  # on that day, in that mode
+    applies: bool | None  # the line is reached, every condition is met and no exclusion; None while one is open
+    open_names: tuple[str, ...]  # what would decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A finding with what it rests on."""
+
+    rule: Rule
+    finding: Finding
+    total: Total
+    values: Values
 
 
 def evaluate(
@@ -73,6 +91,8 @@ def evaluate(
     lower_bound: bool = False,
     abandoned: Operations | None = None,
     missing: Sequence[str] = (),
+    mode: Mode = Mode.AS_CODIFIED,
+    generators: Sequence[Generator] | None = None,
 ) -> list[Finding]:
     """One finding for each model threshold that is in force, codified or enacted on that day.
 
@@ -80,74 +100,109 @@ def evaluate(
     answer is open. ``prior_ops``, where a pack declares it, is added to the counted amount. ``lower_bound``:
     operations may be missing from the record (a rank, a gap, time without a counter); operators without a
     price make the count a lower bound by themselves. ``abandoned``: the part of ``operations`` in steps that were
-    given up when the run went on from an earlier checkpoint; each counter says whether they count.
-    ``missing``: what else makes the count a lower bound, in words.
-    Raises: RuleError: a fact that no pack declares, or of another kind.
+    given up when the run went on from an earlier checkpoint; each counter says whether they count. ``missing``: what
+    else makes the count a lower bound, in words. ``mode`` says which of the rules bind; ``generators``: all models
+    that made unpublished data for the training, None where nobody says. Raises: RuleError: a fact that no pack
+    declares, or of another kind.
     """
-    values = _read_facts(ruleset, facts or {})
-    shown = BINDING | {Standing.ENACTED}
+    values = read_answers(ruleset, facts or {})
     return [
-        _Case(
+        judge(
             ruleset,
             rule,
-            as_of,
-            values,
-            operations=operations,
+            operations,
+            as_of=as_of,
+            answers=values,
+            lower_bound=lower_bound,
             abandoned=abandoned,
-            missing=[*_missing(operations, lower_bound), *missing],
-        ).finding()
+            missing=missing,
+            mode=mode,
+            generators=generators,
+        ).finding
         for rule in ruleset.rules
-        if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in shown
+        if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in HOLDING
     ]
 
 
+def judge(
+    ruleset: RuleSet,
+    rule: Rule,
+    operations: Operations,
+    *,
+    as_of: date,
+    answers: Values,
+    lower_bound: bool = False,
+    abandoned: Operations | None = None,
+    missing: Sequence[str] = (),
+    mode: Mode = Mode.AS_CODIFIED,
+    generators: Sequence[Generator] | None = None,
+) -> Judged:
+    """The finding of one model threshold, in force or not, with what it rests on.
+
+    ``answers``: as `facts.read_answers` reads them; the others as `evaluate` has them.
+    Raises: RuleError: the rule has no line.
+    """
+    if rule.threshold is None or rule.counter is None:
+        raise RuleError(f"{rule.id} has no line to hold a count against")
+    summed = total(
+        rule.counter,
+        operations,
+        answers=answers,
+        lower_bound=lower_bound,
+        abandoned=abandoned,
+        missing=missing,
+        generators=generators,
+    )
+    values = {
+        **answers,
+        **printed(ruleset, rule, as_of),
+        **summed.values,
+        "threshold_ops": Result(Range.exactly(rule.threshold.ops)),
+    }
+    case = _Case(ruleset, rule, rule.threshold, rule.counter, as_of, values, summed)
+    return Judged(rule=rule, finding=case.finding(mode), total=summed, values=values)
+
+
+def line_reached(rule: Rule, values: Values) -> Result:
+    """Whether the count reaches the line; open where what is missing or undecided could make it."""
+    counted, line = values["counted_ops"], values["threshold_ops"]
+    if not isinstance(counted.value, Range) or not isinstance(line.value, Range) or rule.threshold is None:
+        return Result(None, frozenset({"counted_ops"}))
+    if rule.threshold.comparison == ">=":
+        answer = opposite(less(counted.value, line.value))
+    else:
+        answer = less(line.value, counted.value)
+    return Result(answer, counted.open if answer is None else frozenset())
+
+
+def applies(rule: Rule, values: Values) -> Result:
+    """Whether the line is reached, with every condition met and no exclusion."""
+    return all_of([line_reached(rule, values), *_against(rule, values).met])
+
+
+def _truth(result: Result) -> bool | None:
+    return result.value if isinstance(result.value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
     """One rule held against one run."""
 
-    def __init__(
-        self,
-        ruleset: RuleSet,
-        rule: Rule,
-        as_of: date,
-        values: Mapping[str, Result],
-        *,
-        operations: Operations,
-        abandoned: Operations | None,
-        missing: list[str],
-    ) -> None:
-        threshold, counter = rule.threshold, rule.counter
-        if threshold is None or counter is None:
-            raise RuleError(f"{rule.id} has no line to hold a count against")
-        self.ruleset, self.rule, self.as_of = ruleset, rule, as_of
-        self.threshold: Threshold = threshold
-        self.counter: Counter = counter
-        self.counted: Count = count(counter, operations, abandoned)
-        self.prior_ops = _prior(values)
-        self.counted_ops = self.counted.counted_ops + (self.prior_ops or 0)
-        self.missing = missing
-        if self.counted.earlier_missing and self.prior_ops is None:
-            self.missing.append("earlier training of the same model counts too, and is not in this record")
-        amounts = {"counted_ops": self._amount(), "threshold_ops": Result(Range.exactly(threshold.ops))}
-        self.values: Values = {**values, **amounts}
+    ruleset: RuleSet
+    rule: Rule
+    threshold: Threshold
+    counter: Counter
+    as_of: date
+    values: Values
+    total: Total
 
-    def _amount(self) -> Result:
-        high = None if self.missing else Fraction(self.counted_ops + self.counted.undetermined_ops)
-        names = frozenset({"counted_ops"}) if high != self.counted_ops else frozenset[str]()
-        return Result(Range(Fraction(self.counted_ops), high), names)
-
-    def line_reached(self) -> bool | None:
-        """Whether the count reaches the line; None where what is missing or undecided could make it."""
-        if self.threshold.reached_by(self.counted_ops):
-            return True
-        more_ops = self.counted_ops + self.counted.undetermined_ops
-        return None if self.missing or self.threshold.reached_by(more_ops) else False
-
-    def finding(self) -> Finding:
+    def finding(self, mode: Mode) -> Finding:
         """All that is to be said."""
-        rule, status = self.rule, self.rule.status_on(self.as_of)
-        reached = self.line_reached()
+        rule, status, counted = self.rule, self.rule.status_on(self.as_of), self.total
+        reached = _truth(line_reached(rule, self.values))
         against = _against(rule, self.values)
         verdict = _verdict(reached, bool(against.excluding))
+        applied = applies(rule, self.values)
         return Finding(
             id=rule.id,
             title=rule.title,
@@ -155,13 +210,13 @@ class _Case:
             status_note=rule.note_on(self.as_of),
             enforced=status.enforced,
             as_of=self.as_of,
-            counted_ops=self.counted_ops,
-            left_out_ops=self.counted.left_out_ops,
-            undetermined_ops=self.counted.undetermined_ops,
+            counted_ops=counted.counted_ops,
+            left_out_ops=counted.left_out_ops,
+            undetermined_ops=counted.undetermined_ops,
             threshold_ops=self.threshold.ops,
             comparison=self.threshold.comparison,
-            fraction=_fraction(self.counted_ops, self.threshold.ops),
-            lower_bound=bool(self.missing or self.counted.undetermined_ops),
+            fraction=_fraction(counted.counted_ops, self.threshold.ops),
+            lower_bound=counted.most_ops != counted.counted_ops,
             line_reached=reached,
             excluded_by=tuple(clause.id for clause, _ in against.excluding),
             open_clauses=tuple(clause.id for clause in against.open),
@@ -169,31 +224,26 @@ class _Case:
             reasons=tuple(self._reasons(reached, against)),
             counted_words=self.counter.counts,
             left_out_words=self.counter.leaves_out,
-            source=f"{rule.citation}; {self.ruleset.cite(rule.sources)}",
+            source=f"{rule.citation}; {self.ruleset.cite(tuple(dict.fromkeys((*rule.sources, *status.sources))))}",
             certainty=str(rule.certainty),
+            mode=str(mode),
+            binds=rule.binds_on(self.as_of, mode),
+            applies=_truth(applied),
+            open_names=tuple(sorted(applied.open)),
         )
 
     def _reasons(self, reached: bool | None, against: _Against) -> list[str]:
-        reasons = [self._line_words(reached)]
+        reasons = [self._line_words(reached), self.total.words()]
         if reached is not False:
             reasons += [f"Left out by the rule: {words}" for _, words in against.excluding]
             reasons += [f"Not answered: {clause.words}" for clause in against.open]
         if reached is not True:
-            reasons += [f"The count is a lower bound: {words}." for words in self.missing]
+            reasons += [f"The count is a lower bound: {words}." for words in self.total.missing]
             reasons += [f"Not in any record, though the law counts it: {words}." for words in self.counter.unseen]
-        for part in self.counted.parts:
-            if part.line.treatment == "undetermined":
-                reasons.append(f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}")
-        if self.counted.set_aside_ops:
-            amount, treatment = scientific(self.counted.set_aside_ops), self.counter.abandoned.replace("_", " ")
-            reasons.append(f"{amount} operations of steps that were abandoned are {treatment}.")
-        if self.prior_ops:
-            reasons.append(f"{scientific(self.prior_ops)} operations of earlier training are added, as stated.")
-        reasons += self._tolerance_words()
-        return [*reasons, *self.rule.notes]
+        return [*reasons, *self.total.reasons, *self._tolerance_words(), *self.rule.notes]
 
     def _line_words(self, reached: bool | None) -> str:
-        counted, line = scientific(self.counted_ops), scientific(self.threshold.ops)
+        counted, line = scientific(self.total.counted_ops), scientific(self.threshold.ops)
         if reached is None:
             return f"{counted} operations are counted, below the line of {line}, but more may count."
         words = "reach" if reached else "do not reach"
@@ -204,8 +254,9 @@ class _Case:
         percent, digits = self.counter.tolerance_percent, self.counter.reported_digits
         if not self.counter.tolerance:
             return []
-        reasons = [f"{self.counter.tolerance} Reported like that: {scientific(self.counted_ops, digits)}."]
-        within = abs(self.counted_ops - self.threshold.ops) * 100 <= percent * self.counted_ops
+        counted_ops = self.total.counted_ops
+        reasons = [f"{self.counter.tolerance} Reported like that: {scientific(counted_ops, digits)}."]
+        within = abs(counted_ops - self.threshold.ops) * 100 <= percent * counted_ops
         if within:
             reasons.append(f"The line lies within {percent} % of the count: an estimate could fall on either side.")
         return reasons
@@ -217,20 +268,23 @@ class _Against:
 
     excluding: tuple[tuple[Clause, str], ...]
     open: tuple[Clause, ...]
+    met: tuple[Result, ...]  # of each clause: whether it lets the rule apply
 
 
 def _against(rule: Rule, values: Values) -> _Against:
     excluding: list[tuple[Clause, str]] = []
     still_open: list[Clause] = []
+    met: list[Result] = []
     clauses = [(clause, False) for clause in rule.conditions] + [(clause, True) for clause in rule.exclusions]
     for clause, excludes_when in clauses:
-        answer = clause.when.evaluate(values).value
+        answer, names = clause.when.evaluate(values)
+        met.append(Result(None if answer is None else answer is not excludes_when, names))
         if answer is None:
             still_open.append(clause)
         elif answer is excludes_when:
             words = clause.words if excludes_when else f"not met: {clause.words}"
             excluding.append((clause, words))
-    return _Against(tuple(excluding), tuple(still_open))
+    return _Against(tuple(excluding), tuple(still_open), tuple(met))
 
 
 def _verdict(reached: bool | None, excluded: bool) -> Verdict:
@@ -239,51 +293,7 @@ def _verdict(reached: bool | None, excluded: bool) -> Verdict:
     return Verdict.REACHED if reached else Verdict.UNDETERMINED
 
 
-def _missing(operations: Operations, lower_bound: bool) -> list[str]:
-    missing = ["parts of the run are not in the record"] if lower_bound else []
-    if not operations.complete:
-        missing.append(f"{len(operations.unpriced)} operators have no price")
-    return missing
-
-
-def _prior(values: Mapping[str, Result]) -> int | None:
-    value = values["prior_ops"].value if "prior_ops" in values else None
-    return int(value.low) if isinstance(value, Range) and value.low is not None else None
-
-
 def _fraction(part: int, whole: int) -> Decimal:
     with localcontext() as context:
         context.prec = 100
         return Decimal(part) / Decimal(whole)
-
-
-def _read_facts(ruleset: RuleSet, facts: Mapping[str, object]) -> dict[str, Result]:
-    values: dict[str, Result] = {}
-    for name, answer in facts.items():
-        if name not in ruleset.facts:
-            known = ", ".join(sorted(ruleset.facts))
-            raise RuleError(f"no rule asks for {name!r}", remedy=f"What rules ask for: {known}.")
-        if answer is not None:
-            values[name] = _read_fact(ruleset.facts[name], answer)
-    return values
-
-
-def _read_fact(fact: Fact, answer: object) -> Result:
-    if fact.kind is Kind.TRUTH and isinstance(answer, bool):
-        return Result(answer)
-    if fact.kind is Kind.TEXT and isinstance(answer, str):
-        return Result(answer)
-    if fact.kind in (Kind.AMOUNT, Kind.NUMBER) and isinstance(answer, (int, Decimal, str)):
-        number = _number(fact, answer)
-        if fact.kind is Kind.NUMBER or number >= 0:
-            return Result(Range.exactly(number))
-    raise RuleError(f"{fact.name}: expected {fact.kind}, got {answer!r}", remedy=f"It asks: {fact.words}")
-
-
-def _number(fact: Fact, answer: int | Decimal | str) -> Decimal:
-    try:
-        if not isinstance(answer, bool):
-            return parse_exact(str(answer))
-    except UnitError:
-        pass
-    raise RuleError(f"{fact.name}: expected {fact.kind}, got {answer!r}", remedy=f"It asks: {fact.words}")

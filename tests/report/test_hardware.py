@@ -165,7 +165,7 @@ def test_the_other_rules_in_few_lines(h200: dict[str, str]) -> None:
     assert lines[0] == "ECCN 3A090 of October 2022: 3A090.a (superseded)"
     assert "Section 232 duty: covered (note 39(b), first band)" in lines
     assert lines[-1].startswith("none under ECCN 3A991.p; ")
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert other_rules(device(UNKNOWN).judgement) == ()
 
 
@@ -270,7 +270,7 @@ def test_the_report_shows_it_in_every_form(
     first, second = (document["judgements"][device["judgement"]] for device in document["hardware"][:2])
     assert first["rests_on"] == ["tpp"]
     assert second["tpp_range"] == {"lowest": "278.4", "highest": "288"}
-    assert len(first["chip_rules"]) == 10
+    assert len(first["chip_rules"]) == 11
     assert [device["judgement"] for device in document["hardware"]] == [0, 1, 2, 3] * 2  # two ranks, four kinds
     assert document["machines"][0]["class"]["outcome"] == "4A090.a"
     assert {"stas", "klock_h100"} <= {source["id"] for source in document["chip_sources"]}

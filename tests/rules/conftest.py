@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 SMALL_PACK = """\
 schema: auditor.rules/1
+version: "1"
 sources:
   text: {title: A text, locator: somewhere, read: 2026-11-22}
 facts:
   open_weights: {kind: flag, words: Are the weights open}
-  extra_ops: {kind: amount, words: How many more}
+  extra_ops: {kind: amount, unit: operations, words: How many more}
 counters:
   - id: everything
     title: Everything

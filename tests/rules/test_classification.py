@@ -216,6 +216,7 @@ def test_every_rule_that_was_published_answers_and_no_other() -> None:
         "us_bis_is_informed_h20_mi308_2025": "none",
         "us_ear_h200_review_2026_01": "case-by-case review",
         "us_s232_chips_2026_01": "covered",
+        "us_s3374_safe_chips": "covered if enacted",
     }
 
 

@@ -10,15 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import RuleError
-from auditor.rules.expressions import Kind, Range, Result, parse
+from auditor.rules.expressions import Kind, Members, Name, Result, Unit, parse
+from auditor.rules.ranges import Range
 
 NAMES = {
-    "a": Kind.NUMBER,
-    "b": Kind.NUMBER,
-    "ops": Kind.AMOUNT,
-    "yes": Kind.TRUTH,
-    "no": Kind.TRUTH,
-    "country": Kind.TEXT,
+    "a": Name(Kind.NUMBER, Unit.RATIO),
+    "b": Name(Kind.NUMBER, Unit.RATIO),
+    "ops": Name(Kind.AMOUNT, Unit.RATIO),
+    "counted": Name(Kind.AMOUNT, Unit.OPERATIONS),
+    "tpp": Name(Kind.AMOUNT, Unit.TPP),
+    "cap": Name(Kind.AMOUNT, Unit.TPP),
+    "yes": Name(Kind.TRUTH),
+    "no": Name(Kind.TRUTH),
+    "country": Name(Kind.TEXT),
+    "place": Name(Kind.COUNTRY),
+    "club": Name(Kind.GROUP),
 }
 
 
@@ -133,6 +139,57 @@ def test_everything_else_is_refused(text: str, word: str) -> None:
     assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("counted >= tpp", ["counted is in operations", "tpp in TPP"]),
+        ("counted + tpp > 1", ["counted is in operations"]),
+        ("max(counted, 0.25 * tpp) > 1", ["in operations", "0.25 * tpp in TPP"]),
+        ("counted * tpp > 1", ["counted * tpp has no unit"]),
+        ("counted / tpp > 1", ["has no unit"]),
+        ("1 / tpp > 1", ["has no unit"]),
+        ("tpp / cap > tpp", ["tpp / cap is in ratio"]),
+        ("counted in (1, tpp)", ["counted is in operations"]),
+        ("place in ('DE', 'XX')", ["unknown country 'XX'", "ISO 3166-1"]),
+        ("place == 'de'", ["unknown country 'de'", "did you mean 'DE'"]),
+        ("place in country", ["is text, where a group of countries is needed"]),
+        ("place == club", ["is a group of countries, where a country is needed"]),
+        ("club == club", ["cannot be compared"]),
+        ("country in club", ["is not read"]),
+        ("place < 'DE'", ["cannot be compared"]),
+    ],
+)
+def test_units_and_countries_that_do_not_fit_are_refused(text: str, words: list[str]) -> None:
+    with pytest.raises(RuleError) as caught:
+        parse(text, NAMES)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_units_that_fit_are_worked_out() -> None:
+    assert answer("tpp / cap <= 0.25", tpp=5, cap=20).value is True
+    assert answer("tpp <= 1.5 * cap + 2 * cap / 4", tpp=40, cap=20).value is True
+    assert answer("a * tpp > cap", a=3, tpp=7, cap=20).value is True
+
+
+@pytest.mark.parametrize(("place", "expected"), [("DE", True), ("FR", False), ("CY", None), (None, None)])
+def test_a_country_is_in_a_group_or_not_or_nobody_knows(place: str | None, expected: bool | None) -> None:
+    values = {"club": Result(Members(frozenset({"DE"}), frozenset({"CY"})))}
+    if place is not None:
+        values["place"] = Result(place)
+    found = parse("place in club", NAMES).evaluate(values)
+    assert found.value is expected
+    assert found.open == {None: {"place"}, "CY": {"club"}}.get(place, set())
+    assert parse("place not in club", NAMES).evaluate(values).value is (None if expected is None else not expected)
+
+
+def test_it_says_where_a_quantity_would_turn_the_answer() -> None:
+    found = parse("counted >= 1e26 or (yes and 0.5 * tpp < cap)", NAMES)
+    exactly = {"tpp": Result(Range.exactly(10))}
+    assert found.turns_at(exactly) == [("counted", Range.exactly(10**26)), ("cap", Range.exactly(5))]
+    assert parse("cap > tpp", NAMES).turns_at({})[0] == ("cap", Range(Fraction(0), None))
+
+
 def test_a_division_by_zero_is_a_mistake_of_the_rule() -> None:
     with pytest.raises(RuleError, match="divides by zero"):
         answer("a / b > 1", a=1, b=0)
@@ -184,3 +241,55 @@ def test_it_agrees_with_python_and_what_it_decides_early_is_never_wrong(
     assert partly.value in (None, bool(python))
     assert partly.open <= values.keys() - known
     assert bool(partly.open) == (partly.value is None)
+
+
+LOGIC = {"yes": st.booleans(), "no": st.booleans(), "a": numbers, "b": numbers, "ops": st.integers(0, 20)}
+
+
+@given(left=expressions, right=expressions, values=st.fixed_dictionaries({}, optional=LOGIC))
+@settings(max_examples=200)
+def test_de_morgan_holds_in_three_values(left: str, right: str, values: dict[str, int]) -> None:
+    """Also of what is open: both sides of each law give the same answer and lack the same names."""
+    for one, other in (
+        (f"not ({left} and {right})", f"not {left} or not {right}"),
+        (f"not ({left} or {right})", f"not {left} and not {right}"),
+        (f"not not {left}", left),
+    ):
+        assert answer(f"({one})", **values) == answer(f"({other})", **values)
+
+
+@given(
+    text=expressions,
+    values=st.fixed_dictionaries(LOGIC),
+    order=st.permutations(["a", "b", "ops", "yes", "no"]),
+)
+@settings(max_examples=300)
+def test_learning_a_value_never_turns_a_decided_answer(text: str, values: dict[str, int], order: list[str]) -> None:
+    decided = None
+    for learned in range(len(order) + 1):
+        found = answer(text, **{name: values[name] for name in order[:learned]}).value
+        assert decided is None or found is decided
+        decided = found
+    assert decided is not None
+
+
+@given(
+    text=expressions,
+    values=st.fixed_dictionaries(LOGIC),
+    ends=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    narrower=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+@settings(max_examples=300)
+def test_a_narrower_range_never_turns_a_decided_answer(
+    text: str, values: dict[str, int], ends: tuple[int, int], narrower: tuple[int, int]
+) -> None:
+    number = Fraction(values.pop("a"))
+    known = {name: Result(Range.exactly(v) if not isinstance(v, bool) else v) for name, v in values.items()}
+    expression = parse(text, NAMES)
+
+    def within(low: int, high: int) -> bool | str | Range | Members | None:
+        span = Range(number - low, number + high)
+        return expression.evaluate({**known, "a": Result(span, frozenset({"a"} if low + high else ()))}).value
+
+    wide = within(ends[0] + narrower[0], ends[1] + narrower[1])
+    assert wide is None or wide is within(*narrower)

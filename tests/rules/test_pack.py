@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditor.errors import ExitCode, RuleError
 from auditor.operations import Family
@@ -81,6 +84,24 @@ def test_the_digest_is_that_of_names_and_bytes(small_pack: str, write: Callable[
     assert pack.load([path]).digest != before
 
 
+VALUES = """\
+    values:
+      - {name: limit, amount: 1, unit: TPP}
+      - {name: limit, amount: 2, unit: TPP, since: 2026-01-01}
+"""
+UNITS = """\
+    values:
+      - {name: limit, amount: 1, unit: TPP, until: 2026-01-01}
+      - {name: limit, amount: 2, unit: USD, since: 2026-01-01}
+"""
+TAKEN = "    values: [{name: extra_ops, amount: 1, unit: operations}]\n"
+TURNED = "    values: [{name: limit, amount: 1, unit: TPP, since: 2026-01-01, until: 2026-01-01}]\n"
+GROUP = """\
+groups:
+  club: {title: A club, members: [{code: DE, name: Germany}], sources: [text], certainty: primary}
+"""
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -120,8 +141,25 @@ def test_the_digest_is_that_of_names_and_bytes(small_pack: str, write: Callable[
         ("sources: [text]", "sources: []", ["at least one source"]),
         ("kind: amount", "kind: amont", ["did you mean 'amount'"]),
         ("open_weights: {", "counted_ops: {", ["that the auditor does not supply itself"]),
-        ("auditor.rules/1", "auditor.rules/2", ["expected 'auditor.rules/1'"]),
+        ("schema: auditor.rules/1", "schema: auditor.rules/2", ["expected 'auditor.rules/1'"]),
         ("read: 2026-11-22", "read: soon", ["a date such as"]),
+        ('version: "1"\n', "", ["the field 'version' is missing"]),
+        ("unit: operations, ", "", ["facts.extra_ops", "a unit for a number"]),
+        ("unit: operations, ", "unit: operation, ", ["did you mean 'operations'"]),
+        ("{kind: flag, words", "{kind: flag, unit: TPP, words", ["facts.open_weights", "and for nothing else"]),
+        ("facts:\n", "facts:\n  judged: {kind: flag, verdict_of: a_role, words: W}\n", ["did you mean 'a_rule'"]),
+        ("{kind: flag, words", "{kind: flag, verdict_of: a_rule, words", ["unknown name 'open_weights'"]),
+        ("extra_ops <= 100", "extra_ops <= limit", ["unknown name 'limit'"]),
+        ("    counter: everything\n", f"    counter: everything\n{VALUES}", ["days after those of the limit"]),
+        ("    counter: everything\n", f"    counter: everything\n{UNITS}", ["the unit TPP of the limit"]),
+        ("    counter: everything\n", f"    counter: everything\n{TAKEN}", ["the id 'extra_ops' is taken"]),
+        ("    counter: everything\n", f"    counter: everything\n{TURNED}", ["a day after 2026-01-01"]),
+        ("counters:\n", f"{GROUP.replace('DE', 'DD')}counters:\n", ["groups.club.members[0].code", "a country;"]),
+        ("counters:\n", f"{GROUP.replace('club', 'open_weights')}counters:\n", ["is taken already"]),
+        ("    history:\n", "    history: shared\n    histories:\n", ["unknown name 'histories'"]),
+        ("treatment: counted,", "treatment: counted, decided_by: rollouts,", ["the treatment undetermined"]),
+        ("treatment: counted,", "treatment: undetermined, decided_by: rollouts,", ["a field synthetic_data"]),
+        ("treatment: counted,", "treatment: undetermined, decided_by: luck,", ["unknown name 'luck'"]),
         ("rules:\n", "rules:\n  - {id: a_rule, kind: model_threshold}\n", ["the field 'title' is missing"]),
     ],
 )
@@ -151,13 +189,49 @@ def test_a_fact_or_source_named_twice_is_refused(small_pack: str, write: Callabl
         "sources:\n  text: {title: T, locator: L, read: 2026-01-01}",
     ):
         with pytest.raises(RuleError, match=r"second\.yaml:.*is taken already"):
-            pack.load([write(small_pack), write(f"schema: auditor.rules/1\n{section}\n", "second.yaml")])
+            pack.load([write(small_pack), write(f"schema: auditor.rules/1\nversion: 2\n{section}\n", "second.yaml")])
+
+
+def test_no_pack_raises_anything_but_a_rule_error(tmp_path: Path) -> None:
+    """Lines of a pack that fits left out, doubled, moved and cut: it is read or refused."""
+    from tests.rules.conftest import SMALL_PACK
+
+    path = tmp_path / "pack.yaml"
+    lines = f"{SMALL_PACK}{GROUP}".splitlines(keepends=True)
+
+    @given(data=st.data())
+    @settings(max_examples=150, deadline=None)
+    def mangled(data: st.DataObject) -> None:
+        text = list(lines)
+        for _ in range(data.draw(st.integers(1, 3))):
+            at, other = (data.draw(st.integers(0, len(text) - 1)) for _ in range(2))
+            cut = data.draw(st.integers(0, len(text[at])))
+            made = ["", text[at] * 2, text[other], text[at][:cut] + "\n", text[at].replace(": ", ": [", 1)]
+            text[at] = data.draw(st.sampled_from(made))
+        path.write_text("".join(text), encoding="utf-8")
+        with contextlib.suppress(RuleError):
+            pack.load([path])
+
+    mangled()
 
 
 def test_a_file_that_is_not_there_is_a_rule_error(tmp_path: Path) -> None:
     for read in (pack.load, pack.digest):
         with pytest.raises(RuleError, match=r"none\.yaml: cannot be read"):
             read([tmp_path / "none.yaml"])
+
+
+def test_a_rules_numbers_hold_for_their_days_and_a_groups_members_too(
+    small_pack: str, write: Callable[[str], Path]
+) -> None:
+    values = VALUES.replace("unit: TPP}", "unit: TPP, until: 2026-01-01}")
+    group = GROUP.replace("name: Germany}", "name: Germany, since: 2025-01-01, until: 2025-02-01}")
+    text = small_pack.replace("counters:\n", f"{group}counters:\n").replace("    counter:", f"{values}    counter:")
+    loaded = pack.load([write(text)])
+    numbers = [loaded.find("a_rule").values_on(date.fromisoformat(day)) for day in ("2025-12-31", "2026-01-01")]
+    assert [int(found["limit"].amount) for found in numbers] == [1, 2]
+    inside = [loaded.groups["club"].on(date(2025, month, 1)).inside for month in (1, 2)]
+    assert inside == [{"DE"}, frozenset()]
 
 
 # A table of days: where each rule stands on the days around each of its dates.

@@ -330,6 +330,8 @@ def test_the_status_of_4e091_is_told_plainly(ruleset: RuleSet, run_of: RunOf) ->
     for words in ("2025-05-13", "not to be enforced", "still printed", "GAO", "last checked on 2026-07-23"):
         assert words in found.status_note
     assert "90 FR 4544" in found.source
+    assert "gao.gov/products/b-337935" in found.source
+    assert "2026-08-14" in found.source
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,219 @@
+"""What `auditor check` says: the verdict of each rule on a record, in tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditor.report import explained as explaining
+from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
+from auditor.report.words import (
+    LEDGER_WORDS,
+    NOT_LEGAL_ADVICE,
+    UNTRUSTED_VERDICTS,
+    listing,
+    percent,
+    plain_decimal,
+    status_words,
+    threshold,
+)
+from auditor.rules.model import HOLDING, Mode, Standing
+from auditor.units import scientific, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditor.ledger.reading import Reading
+    from auditor.rules.cases import Case, Subject
+    from auditor.rules.explaining import Explanation
+    from auditor.rules.model import Rule
+    from auditor.rules.verdict import Judged
+
+SCHEMA = "auditor.check/1"
+MODE_WORDS = {
+    Mode.AS_CODIFIED: "as codified: every rule that is printed as in effect binds, enforced or not",
+    Mode.AS_ENFORCED: "as enforced: a rule that its authority is known not to enforce on that day does not bind",
+}
+_WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A record held against rules; ``explained`` where one rule was asked for alone."""
+
+    reading: Reading
+    subject: Subject
+    judged: Sequence[Judged]
+    cases: Sequence[Case]
+    explained: Explanation | None
+
+
+def is_whole(reading: Reading) -> bool:
+    """Whether the record says all that was counted; operators without a price are told by the operations."""
+    return str(reading.verdict) in _WHOLE
+
+
+def blocks(page: Checked) -> Iterator[Block]:
+    """The page in the order in which it is read."""
+    reading, subject = page.reading, page.subject
+    yield Title("What the law says of this record")
+    if str(reading.verdict) in UNTRUSTED_VERDICTS:
+        yield Paragraph(
+            f"DO NOT RELY ON THIS. The record is {reading.verdict}: {LEDGER_WORDS[reading.verdict]}.", "bad"
+        )
+    yield Pairs(
+        (
+            ("run", f"{reading.run_id} ({reading.model or 'no name given'})"),
+            ("record", f"{reading.verdict}: {LEDGER_WORDS[str(reading.verdict)]}"),
+            ("operations", wire(reading.operations.total)),
+            ("law", f"on {subject.as_of.isoformat()}, {MODE_WORDS[subject.mode]}"),
+        )
+    )
+    if page.explained is not None:
+        yield from explaining.blocks(page.explained, subject)
+    else:
+        yield from _thresholds(page)
+        yield from _cases(page)
+        yield from _standings(page)
+    yield Heading("Packs")
+    yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in subject.ruleset.packs))
+    yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
+
+
+def _shown(rule: Rule, subject: Subject) -> bool:
+    return rule.status_on(subject.as_of).standing in HOLDING
+
+
+def _thresholds(page: Checked) -> Iterator[Block]:
+    yield Heading("Lines for models")
+    found = [one.finding for one in page.judged if _shown(one.rule, page.subject)]
+    rows = tuple(
+        (
+            one.id,
+            ("≥ " if one.lower_bound else "") + scientific(one.counted_ops),
+            f"{one.comparison} {threshold(one.threshold_ops)}",
+            percent(one.fraction),
+            one.verdict,
+            _binding(one.binds),
+            status_words(one.status),
+        )
+        for one in found
+    )
+    columns = ("rule", "counted", "line", "fraction", "line is", "binds", "status")
+    yield Table(columns, rows, right=frozenset({1, 2, 3}))
+    yield from _counted([one for one in page.judged if _shown(one.rule, page.subject)])
+
+
+def _counted(judged: Sequence[Judged]) -> Iterator[Block]:
+    """What each law counts, in words and of this record; laws that count alike together."""
+    alike: dict[str, list[Judged]] = {}
+    for one in judged:
+        alike.setdefault(one.total.counter.id, []).append(one)
+    for each in alike.values():
+        counter = each[0].total.counter
+        yield Paragraph(", ".join(one.rule.id for one in each), "strong")
+        yield Bullets((each[0].total.words(), f"{counter.counts} {counter.leaves_out}", *each[0].total.reasons))
+
+
+def _binding(binds: bool) -> str:
+    return "yes" if binds else "no"
+
+
+def _cases(page: Checked) -> Iterator[Block]:
+    yield Heading("What other rules ask")
+    found = [one for one in page.cases if _shown(one.rule, page.subject)]
+    rows = tuple(
+        (
+            one.rule.id,
+            one.walked.outcome,
+            _binding(one.binds),
+            listing(sorted(one.walked.open), 3),
+        )
+        for one in found
+    )
+    yield Table(("rule", "outcome", "binds", "would be decided by"), rows, flexible=3)
+    yield Paragraph(
+        "--answers FILE gives answers; --explain RULE asks the questions and says what would change.", "quiet"
+    )
+
+
+def _standings(page: Checked) -> Iterator[Block]:
+    """Where rules stand that do not simply bind, each note once."""
+    yield Heading("Where they stand")
+    subject = page.subject
+    said: dict[tuple[str, str], list[Rule]] = {}
+    for rule in [one.rule for one in page.judged] + [one.rule for one in page.cases]:
+        status = rule.status_on(subject.as_of)
+        if status.standing is not Standing.IN_FORCE or not status.enforced:
+            sources = f" Sources: {subject.ruleset.cite(status.sources)}." if status.sources else ""
+            said.setdefault((status_words(status.standing), f"{status.note}{sources}"), []).append(rule)
+    for (standing, note), rules in said.items():
+        yield Paragraph(f"{standing}: {', '.join(rule.id for rule in rules)}", "strong")
+        yield Bullets((note, *_last_seen(rules, subject)))
+
+
+def _last_seen(rules: Sequence[Rule], subject: Subject) -> Iterator[str]:
+    for day in sorted({rule.checked for rule in rules if rule.checked < subject.as_of}):
+        ids = ", ".join(rule.id for rule in rules if rule.checked == day)
+        whose = "The text" if len({rule.checked for rule in rules}) == 1 else f"The text of {ids}"
+        yield f"{whose} was last checked on {day}; what came later is not known here."
+
+
+def to_plain(page: Checked) -> dict[str, Any]:
+    """The page as lists and mappings, under the names of configs/schema/check.schema.json."""
+    reading, subject = page.reading, page.subject
+    return {
+        "schema": SCHEMA,
+        "run": reading.run_id,
+        "ledger": str(reading.verdict),
+        "head": reading.head,
+        "as_of": subject.as_of.isoformat(),
+        "mode": str(subject.mode),
+        "packs": [{"name": one.name, "version": one.version, "digest": one.digest} for one in subject.ruleset.packs],
+        "models": [_model(one, subject) for one in page.judged],
+        "cases": [_case(one, subject) for one in page.cases],
+        "explained": None if page.explained is None else explaining.to_plain(page.explained),
+        "notice": NOT_LEGAL_ADVICE,
+    }
+
+
+def _rule(rule: Rule, subject: Subject, binds: bool) -> dict[str, Any]:
+    status = rule.status_on(subject.as_of)
+    return {
+        "id": rule.id,
+        "title": rule.title,
+        "status": str(status.standing),
+        "status_note": rule.note_on(subject.as_of),
+        "status_sources": subject.ruleset.cite(status.sources),
+        "enforced": status.enforced,
+        "binds": binds,
+        "certainty": str(rule.certainty),
+    }
+
+
+def _model(one: Judged, subject: Subject) -> dict[str, Any]:
+    found = one.finding
+    return {
+        **_rule(one.rule, subject, found.binds),
+        "verdict": found.verdict,
+        "applies": found.applies,
+        "open": list(found.open_names),
+        "counted": wire(found.counted_ops),
+        "most": None if one.total.most_ops is None else wire(one.total.most_ops),
+        "left_out": wire(found.left_out_ops),
+        "threshold": wire(found.threshold_ops),
+        "comparison": found.comparison,
+        "fraction": plain_decimal(found.fraction),
+        "reasons": list(found.reasons),
+        "source": found.source,
+    }
+
+
+def _case(one: Case, subject: Subject) -> dict[str, Any]:
+    return {
+        **_rule(one.rule, subject, one.binds),
+        "outcome": one.walked.outcome,
+        "possible": list(one.walked.possible),
+        "paragraphs": list(one.walked.met),
+        "open": sorted(one.walked.open),
+    }
