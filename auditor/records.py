@@ -102,7 +102,7 @@ class Gap:
     """Something the auditor could not see or do: what it was, and what it means for the total."""
 
     kind: ClassVar[str] = "gap"
-    cause: str  # one word of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach
+    cause: str  # formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, signal
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it
 
