@@ -89,6 +89,7 @@ class Session:
         self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
         self._stopping = threading.RLock()
         self._ender: int | None = None  # the thread that tells that a signal ends the process
+        self._stopper: int | None = None
         self._at_rest = threading.Event()
         self._devices: InUse | None = None
         self._watch: Watch | None = None
@@ -119,11 +120,13 @@ class Session:
         with self._stopping:
             if not self._stopped:
                 self._stopped = True
+                self._stopper = threading.get_ident()
                 self._stop(reason)
         self._raise_if_strict()
 
     def _stop(self, reason: str) -> None:
-        self._detach()
+        if self._ender is None:
+            self._detach()
         self._cut()
         if self._watch is not None:
             self._watch.finish()
@@ -144,20 +147,17 @@ class Session:
         """A signal ends the process now: what was counted is sealed, with the threads held where they are.
 
         Each is held when its next operator has returned, so that none is executed that is not counted. Where none
-        comes, one may be under way, or all wait for another rank, which cannot be told from here.
+        comes, all may wait, for data or another rank, or be inside of an operator, which is then not counted.
         """
         self._ender = threading.get_ident()
         self.counter.due = True
-        held = self._at_rest.wait(_WAIT_FOR_OPERATOR_S)
+        whole = self._at_rest.wait(_WAIT_FOR_OPERATOR_S) or self.counter.idle
         name = signal.Signals(number).name
-        message = (
-            f"{name} ended the process; every operator that had returned is counted"
-            if held
-            else f"{name} ended the process, in which no operator came to its end within {_WAIT_FOR_OPERATOR_S:g} s: "
-            "one that was under way is not counted"
+        message = f"{name} ended the process; " + (
+            "every operator it had run is counted" if whole else "an operator that was under way is not counted"
         )
         if self._recorder.begun:
-            self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not held))
+            self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not whole))
         self.stop(f"ended by {name}")
 
     def _stop_watching(self, until_s: float) -> None:
@@ -224,7 +224,7 @@ class Session:
 
     def _cut(self) -> None:
         """Hand over what was counted since the last time."""
-        if self._ender is not None and self._ender != threading.get_ident() and not self._stopped:
+        if self._ender is not None and threading.get_ident() not in (self._ender, self._stopper):
             self._at_rest.set()
             threading.Event().wait()  # until the process ends
         if self._sampler is not None and self._sampler.overdue:

@@ -14,6 +14,10 @@ from tests.distributed.conftest import AUDITOR_RUN, STEP_PRODUCTS, TRAIN, user_e
 FOREVER = "\ntrain(1)\nprint(os.getpid(), flush=True)\nwhile True: train(1)\n"
 
 
+def products(reading) -> int:
+    return reading.operations.by_family["matmul"]
+
+
 @pytest.fixture
 def ended(tmp_path):
     """Run a script under audit, signal it once it says its process's number, and give its end and what it said."""
@@ -53,20 +57,38 @@ def test_preempted_in_the_middle_of_a_step(ended, read, tmp_path, counter):
     assert reading.verdict == "UNANCHORED", reading.reasons
     assert any("SIGTERM ended the process" in gap.message and not gap.lower_bound for gap in reading.gaps)
     assert reading.exit.signal == signal.SIGTERM
-    matmul = reading.operations.by_family["matmul"]
+    matmul = products(reading)
     half = STEP_PRODUCTS // 2
     assert matmul - rank.steps * STEP_PRODUCTS in (0, half, 2 * half)  # the step under way
 
 
-def test_ended_where_nothing_moves(ended, read, tmp_path):
-    """What was under way, if anything was, is not counted, and the verdict says so."""
+def test_ended_while_it_waits(ended, read, tmp_path):
+    """Nothing is under way, as in a rank that waits for another, and so nothing is missing."""
     waiting = "\ntrain(3)\nprint(os.getpid(), flush=True)\ntime.sleep(100)\n"
     code, _ = ended(waiting, signal.SIGTERM)
     assert code == 128 + signal.SIGTERM
     reading = read(tmp_path / "run")
     assert reading.steps == 3
+    assert products(reading) == 3 * STEP_PRODUCTS
+    assert reading.verdict == "UNANCHORED", reading.reasons
+
+
+def test_ended_inside_of_an_operator(ended, read, tmp_path):
+    """What was under way is not counted, and the verdict says so."""
+    long = """
+train(3)
+big = torch.ones(6000, 6000)
+while not os.path.exists("run/segments/rank-00000.attempt-000.jsonl"): time.sleep(0.1)
+print(os.getpid(), flush=True)
+big @ big
+time.sleep(100)
+"""
+    code, _ = ended(long, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
+    reading = read(tmp_path / "run")
+    assert products(reading) == 3 * STEP_PRODUCTS
     assert reading.verdict == "INCOMPLETE"
-    assert "SIGTERM ended the process, in which no operator came to its end" in reading.reasons[0]
+    assert "SIGTERM ended the process; an operator that was under way is not counted" in reading.reasons[0]
 
 
 def test_a_script_sees_its_own_handlers_only(ended, read, tmp_path):
