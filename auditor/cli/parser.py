@@ -18,7 +18,8 @@ exit codes:
   probe                 1 where there was nothing to measure
   verify, report        0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (report)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
-  hardware, build       0 done   1 the auditor's own failure   2 usage
+  status, hardware, build
+                        0 done   1 the auditor's own failure   2 usage
 """
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_verify(verbs)
     _add_report(verbs)
+    _add_status(verbs)
     _add_hardware(verbs)
     _add_probe(verbs)
     _add_build(verbs)
@@ -112,6 +114,17 @@ def _add_report(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     report.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+
+
+def _add_status(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    status = verbs.add_parser(
+        "status",
+        allow_abbrev=False,
+        help="where a job stands, live or dead: ranks seen, their last records, who lags",
+        description="Reads the ledger of a job that runs, or of one that is dead, without recounting it: which ranks"
+        " were seen, how long ago each wrote, and what each has done beside the others.",
+    )
+    status.add_argument("directory", metavar="DIR", help="the run's directory")
 
 
 def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -285,6 +285,9 @@ int64_t pack(Phase phase, int task) {
 // As phases.py says it, of which this is the other half.
 Phase current_phase(const Thread& thread) {
   const int task = torch::autograd::get_current_graph_task_id();
+  if (C10_UNLIKELY(thread.of_network) && updating.load(std::memory_order_relaxed)) {
+    return BACKWARD; // what is done to gradients once they have been exchanged
+  }
   if (c10::GradMode::is_enabled()) {
     return task == NO_TASK ? FORWARD : inside_backward();
   }

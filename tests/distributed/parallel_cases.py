@@ -97,6 +97,20 @@ def ddp_accumulates(rank: int, mesh: DeviceMesh) -> None:
 
 
 @case
+def ddp_hook(rank: int, mesh: DeviceMesh) -> None:
+    """A communication hook that divides once the gradients have arrived, on whichever thread tells it that."""
+
+    def divide(done: torch.futures.Future[list[torch.Tensor]]) -> torch.Tensor:
+        return done.value()[0].div_(dist.get_world_size())
+
+    model = DistributedDataParallel(Mlp())
+    model.register_comm_hook(
+        None, lambda _, bucket: dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(divide)
+    )
+    steps(model, [ROWS] * STEPS)
+
+
+@case
 def ddp_unused(rank: int, mesh: DeviceMesh) -> None:
     class Forked(Mlp):
         def __init__(self) -> None:

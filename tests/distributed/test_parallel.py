@@ -21,6 +21,7 @@ ROWS, WIDTH, HIDDEN, STEPS = 4, 8, 16, 3
 MICRO_BATCHES, MICRO_ROWS = 4, 2
 PARAMETERS = 2 * WIDTH * HIDDEN
 COUNTERS = ("native", "dispatch")
+NATIVE_ALONE = {"ddp_hook"}  # on a thread of the network library, which the portable counter does not see
 
 
 def product(rows: int, width: int = WIDTH, hidden: int = HIDDEN) -> int:
@@ -110,6 +111,7 @@ EXPECTED: dict[str, tuple[Counter[str], Counter[str]]] = {
         initial() + passes(ROWS, 2) + averaged(times=2) + updates(times=1),  # added to the first's, then divided
     )
     * 2,
+    "ddp_hook": (DDP, DDP),
     "ddp_unused": (DDP + initial(WIDTH * WIDTH),) * 2,  # what never takes part has no gradient
     "ddp_frozen": (
         initial()
@@ -192,8 +194,10 @@ def by_name(rows) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize("counter", COUNTERS)
-@pytest.mark.parametrize("case", EXPECTED)
+@pytest.mark.parametrize(
+    ("case", "counter"),
+    [(case, counter) for case in EXPECTED for counter in COUNTERS[: 1 if case in NATIVE_ALONE else 2]],
+)
 def test_each_rank_counts_what_it_did(counted, case, counter):
     for rank, expected in enumerate(EXPECTED[case]):
         result = counted[rank][f"{case} {counter}"]
@@ -214,7 +218,7 @@ def _without_phase(by_phase: Counter[str]) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize("case", EXPECTED)
+@pytest.mark.parametrize("case", sorted(EXPECTED.keys() - NATIVE_ALONE))
 def test_both_counters_agree(counted, case):
     for rank in counted:
         native, dispatch = (rank[f"{case} {counter}"] for counter in COUNTERS)
