@@ -21,7 +21,7 @@ _RANKS = (
     ("PMI_RANK", "PMI_SIZE"),
 )
 _SCHEDULERS = (("slurm", "SLURM_JOB_ID"), ("pbs", "PBS_JOBID"), ("lsf", "LSB_JOBID"))
-_AGENT = "torch.distributed.run"  # what starts ranks, and is none
+_AGENT = "torch.distributed.run"  # torchrun: what starts ranks, and is none
 _UNNAMED = "none"  # torchrun's name for a job to which nobody gave one
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # and where it makes one up: ``--standalone``
 _PROC = Path("/proc")
@@ -61,7 +61,7 @@ def find_place(*, forked: bool = False, environment: Mapping[str, str] = os.envi
     owner = environment.get(RANK_PID)
     below_a_rank = owner is not None and owner != str(os.getpid())
     started_here = environment.get("AUDITOR_LAUNCHER_PID") in (None, str(os.getppid()))
-    may_be_one = "RANK" in environment or (_AGENT not in sys.modules and (told is not None or started_here))
+    may_be_one = "RANK" in environment or (not _starts_ranks() and (told is not None or started_here))
     is_rank = not forked and (group is not None or (not below_a_rank and may_be_one))
     return Place(role="rank" if is_rank else "process", rank=rank, expected_ranks=max(expected, rank + 1))
 
@@ -91,6 +91,12 @@ def release_rank() -> None:
     """Processes that this one starts from now on are below no rank, as far as this one is concerned."""
     if os.environ.get(RANK_PID) == str(os.getpid()):
         del os.environ[RANK_PID]
+
+
+def _starts_ranks() -> bool:
+    """Whether this process is torchrun; a script that merely imports what torchrun is made of is not."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return getattr(main, "name", "") == _AGENT or Path(sys.argv[0] if sys.argv else "").name == "torchrun"
 
 
 def _process_group() -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ def test_each_rank_audits_itself_below_torchrun(run, read, tmp_path):
     assert [segment.genesis.rank for segment in reading.segments] == [0, 1]
     assert len(of(reading, "rank")) == reading.ranks_expected == 2
     assert [segment.steps for segment in reading.segments] == [1, 2]
+    assert {segment.genesis.host["job"] for segment in reading.segments} == {directory.name}
     assert products(reading) == 3 * STEP_PRODUCTS
     assert reading.model == "train"
     assert done.stderr.count("auditor:") == 1  # of rank 0
@@ -53,5 +54,6 @@ train(5)
     assert [segment.steps for place, segment in ranks.items() if place[1] == 1] == [5, 5]
     assert ranks[1, 0].operations.total > 0
     assert sum(s.operations.by_family["matmul"] for s in ranks.values()) == products(reading)
+    assert [segment.genesis.host["restart"] for segment in ranks.values()] == ["0", "1", "0", "1"]
     assert not of(reading, "process")  # torchrun itself computes nothing, and is no rank
     assert reading.model == "train"

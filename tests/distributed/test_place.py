@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import SimpleNamespace
+
 import pytest
 
 from auditor.distributed import find_job, find_place
@@ -42,13 +46,21 @@ def test_place(environment, expected):
     assert place(environment) == expected
 
 
-def test_torchruns_own_process_is_no_rank(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "torch.distributed.run", object())
+@pytest.mark.parametrize("begun", ["python -m torch.distributed.run", "torchrun"])
+def test_torchruns_own_process_is_no_rank(monkeypatch, begun):
+    if begun == "torchrun":
+        monkeypatch.setattr(sys, "argv", ["/usr/bin/torchrun", "train.py"])
+    else:
+        spec = ModuleSpec("torch.distributed.run", None)
+        monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
     assert place({}) == ("process", 0, 1)
     assert place(SRUN) == ("process", 3, 4)
-    assert place(TORCHRUN) == ("rank", 1, 8)  # a script that imports it is started by it all the same
+    assert place(TORCHRUN) == ("rank", 1, 8)
+
+
+def test_who_imports_torchrun_may_be_a_rank(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.distributed.run", SimpleNamespace())
+    assert place({}) == ("rank", 0, 1)
 
 
 @pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}, {"SLURM_JOB_ID": "7"}])
