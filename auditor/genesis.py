@@ -13,7 +13,7 @@ from pathlib import Path
 import auditor
 from auditor import rules
 from auditor.config import Settings
-from auditor.distributed import Place
+from auditor.distributed import Place, find_job
 from auditor.formulas import TABLE
 from auditor.hardware import catalogue, doors
 from auditor.ledger import SegmentBook, SegmentWriter, load_or_create, recover
@@ -113,6 +113,11 @@ def _digests(settings: Settings) -> dict[str, str]:
 def _host() -> dict[str, str]:
     launcher = os.environ.get("AUDITOR_LAUNCHER_PID")
     host = {"launcher": launcher} if launcher else {}
+    job = find_job()
+    if job is not None:
+        host |= {"job": f"{job.name}-{job.digest()[:8]}"}
+    if restart := os.environ.get("TORCHELASTIC_RESTART_COUNT"):
+        host |= {"restart": restart}
     host |= {"hostname": platform.node(), "pid": str(os.getpid())}
     with contextlib.suppress(OSError):
         host["boot_id"] = _BOOT_ID.read_text(encoding="ascii").strip()

@@ -104,7 +104,7 @@ class Gap:
     """Something the auditor could not see or do: what it was, and what it means for the total."""
 
     kind: ClassVar[str] = "gap"
-    # One word of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights.
+    # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal.
     cause: str
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it

@@ -12,12 +12,14 @@ import functools
 import importlib
 import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor import ending
 from auditor.checkpoints import Checkpoints
 from auditor.config import Settings
 from auditor.console import say
@@ -46,6 +48,7 @@ _WAIT_FOR_STATE_S = 2.0
 _WAIT_FOR_FIRST_STATE_S = 60.0  # the recorder is still being loaded
 _WAIT_FOR_OPINION_S = 1.0
 _WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
+_WAIT_FOR_OPERATOR_S = 0.5  # where a signal ends the process: for a thread that counts to come to rest
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
 
 
@@ -92,6 +95,10 @@ class Session:
         self._error: AuditorError | None = None
         self._stopped = False
         self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
+        self._stopping = threading.RLock()
+        self._ender: int | None = None  # the thread that tells that a signal ends the process
+        self._stopper: int | None = None
+        self._at_rest = threading.Event()
         self._devices: InUse | None = None
         self._watch: Watch | None = None
         self._key_watch: KeyWatch | None = None
@@ -124,26 +131,49 @@ class Session:
 
     def stop(self, reason: str = "finished") -> None:
         """Count no further, and seal what was counted; a second call does nothing."""
-        if self._stopped:
-            return
-        self._stopped = True
-        self._detach()
+        with self._stopping:
+            if not self._stopped:
+                self._stopped = True
+                self._stopper = threading.get_ident()
+                self._stop(reason)
+        self._raise_if_strict()
+
+    def _stop(self, reason: str) -> None:
+        if self._ender is None:
+            self._detach()
         self._cut()
         if self._watch is not None:
             self._watch.finish()
         finishing_s = time.monotonic()
         if self._watcher is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S))
+                self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S if self._ender is None else 0))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
-        self._checkpoints.finish(self.settings.checkpoint_wait_s)
+        self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
         if self._recorder.begun:
             self._recorder.submit(self._note_problems)
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
             say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
+        ending.no_notice(self._ended_by)
         release_rank()
-        self._raise_if_strict()
+
+    def _ended_by(self, number: int) -> None:
+        """A signal ends the process now: what was counted is sealed, with the threads held where they are.
+
+        Each is held when its next operator has returned, so that none is executed that is not counted. Where none
+        comes, all may wait, for data or another rank, or be inside of an operator, which is then not counted.
+        """
+        self._ender = threading.get_ident()
+        self.counter.due = True
+        whole = self._at_rest.wait(_WAIT_FOR_OPERATOR_S) or self.counter.idle
+        name = signal.Signals(number).name
+        message = f"{name} ended the process; " + (
+            "every operator it had run is counted" if whole else "an operator that was under way is not counted"
+        )
+        if self._recorder.begun:
+            self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not whole))
+        self.stop(f"ended by {name}")
 
     def _stop_watching(self, until_s: float) -> None:
         if self._watch is not None and not self._watch.join(max(until_s - time.monotonic(), 0)):
@@ -250,6 +280,9 @@ class Session:
 
     def _cut(self) -> None:
         """Hand over what was counted since the last time."""
+        if self._ender is not None and threading.get_ident() not in (self._ender, self._stopper):
+            self._at_rest.set()
+            threading.Event().wait()  # until the process ends
         if self._sampler is not None and self._sampler.overdue:
             self._sampler.give_up("it takes too long")
         try:
@@ -379,7 +412,7 @@ class Session:
         if place.role == "rank":
             claim_rank()
         self._key_watch = genesis.KeyWatch(self.settings.key)
-        return genesis.open_book(
+        book = genesis.open_book(
             self.directory,
             self.settings,
             place,
@@ -388,6 +421,8 @@ class Session:
             counter=self.counter.name,
             devices=self._devices.identities if self._devices else None,
         )
+        ending.before_signal(self._ended_by)
+        return book
 
     def _ledger_failed(self, error: AuditorError) -> None:
         say(f"{error}; nothing more is recorded. {error.remedy}")

@@ -19,7 +19,8 @@ exit codes:
   verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (not verify)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
-  hardware, build, key  0 done   1 the auditor's own failure   2 usage
+  status, hardware, build, key
+                        0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
   attest, index         0 done   1 the auditor's own failure   2 usage   4 a ledger is INVALID or DIVERGED
   witness               0 it was ended   1 it could not serve   2 usage
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     _add_lineage(verbs)
     _add_check(verbs)
+    _add_status(verbs)
     _add_hardware(verbs)
     _add_probe(verbs)
     _add_build(verbs)
@@ -215,6 +217,17 @@ def _add_lineage(verbs: argparse._SubParsersAction[_Parser]) -> None:
     show.add_argument("--model", metavar="NAME", help="this one alone (default: all)")
     show.add_argument("--relation", metavar="R", action="append", help="follow only these; may be given several times")
     show.add_argument("--json", action="store_true", help="write JSON (configs/schema/lineage.schema.json)")
+
+
+def _add_status(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    status = verbs.add_parser(
+        "status",
+        allow_abbrev=False,
+        help="where a job stands, live or dead: ranks seen, their last records, who lags",
+        description="Reads the ledger of a job that runs, or of one that is dead, without recounting it: which ranks"
+        " were seen, how long ago each wrote, and what each has done beside the others.",
+    )
+    status.add_argument("directory", metavar="DIR", help="the run's directory")
 
 
 def _add_hardware(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -13,6 +13,8 @@ from auditor.errors import UsageError
 from auditor.integrations import script
 from auditor.integrations.naming import new_directory
 
+_LAUNCHERS = ("torch.distributed.", "accelerate.commands.", "deepspeed.launcher.")  # modules that start scripts
+
 
 def run(options: argparse.Namespace) -> int:
     """Run the command under audit; the code is the command's own."""
@@ -55,6 +57,6 @@ def _name_of(words: list[str]) -> str:
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word.endswith(".py"):
             return Path(word).stem
-        if word == "-m":
+        if word == "-m" and not following.startswith(_LAUNCHERS):
             return following
     return Path(words[0]).name

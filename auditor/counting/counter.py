@@ -34,6 +34,10 @@ class Counter(Protocol):
     def attached(self) -> bool:
         """Whether operators are being counted."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether no thread is inside of an operator that is not noted yet, as far as it can tell."""
+
     def attach(self) -> None:
         """From now on operators are counted."""
 

@@ -165,6 +165,11 @@ class DispatchCounter:
         return self._attached
 
     @property
+    def idle(self) -> bool:
+        """Whether no thread is inside of an operator that is not noted yet: it cannot tell."""
+        return False
+
+    @property
     def counting(self) -> bool:
         """Whether an operator that runs now on this thread is to be noted."""
         return self._attached and not self._local.hidden

@@ -350,6 +350,11 @@ class NativeCounter:
         return self._attached
 
     @property
+    def idle(self) -> bool:
+        """Whether no thread is inside of an operator that is not noted yet."""
+        return not self._core.library.is_working()
+
+    @property
     def due(self) -> bool:
         """Whether `on_due` is to be called after the next operator."""
         return self._due

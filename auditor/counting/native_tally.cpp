@@ -16,6 +16,8 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -111,6 +113,8 @@ class Table {
     return entries_.size() >= MOST_ENTRIES;
   }
 
+  std::atomic<bool> working{false}; // its thread is inside of an operator that is noted once it has returned
+
  private:
   static uint64_t hash_of(const Operator* op, Phase phase, const int64_t* words, size_t num_words) {
     uint64_t hash = reinterpret_cast<uintptr_t>(op) + phase;
@@ -156,6 +160,11 @@ struct Registry {
     retired.push_back(take_out(table));
   }
 
+  bool working() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return std::any_of(live.begin(), live.end(), [](const auto& each) { return each->working.load(); });
+  }
+
   void end(Table* table) {
     std::lock_guard<std::mutex> lock(mutex);
     const std::unique_ptr<Table> last = take_out(table);
@@ -182,7 +191,15 @@ struct Registry {
 
 // ---- A thread, and the phase it is in ----------------------------------------------------------------------------------
 
+// Whether this thread is one on which gloo carries out collectives. Where it averages, it divides there by an operator;
+// another network library does so in a kernel of its own, and what a collective computes is counted nowhere.
+bool carries_out_collectives() {
+  char name[16];
+  return pthread_getname_np(pthread_self(), name, sizeof(name)) == 0 && std::strcmp(name, "pt_gloo_runloop") == 0;
+}
+
 struct Thread {
+  const bool of_network = carries_out_collectives();
   Registry* registry = nullptr;
   Table* table = nullptr;
   int hidden = 0; // depth of calls whose inner operators are theirs
@@ -268,6 +285,9 @@ int64_t pack(Phase phase, int task) {
 // As phases.py says it, of which this is the other half.
 Phase current_phase(const Thread& thread) {
   const int task = torch::autograd::get_current_graph_task_id();
+  if (C10_UNLIKELY(thread.of_network) && updating.load(std::memory_order_relaxed)) {
+    return BACKWARD; // what is done to gradients once they have been exchanged
+  }
   if (c10::GradMode::is_enabled()) {
     return task == NO_TASK ? FORWARD : inside_backward();
   }
@@ -493,6 +513,22 @@ struct Hidden {
   Thread& thread;
 };
 
+struct Working {
+  explicit Working(Thread& thread) : inside(thread), table(table_of(thread)) {
+    table.working.store(true, std::memory_order_relaxed);
+  }
+  ~Working() {
+    table.working.store(false, std::memory_order_relaxed);
+  }
+  Hidden inside;
+  Table& table;
+};
+
+// What a collective computes itself: not what somebody has done in Python once it has ended, on the same thread.
+bool inside_collective(const Thread& thread) {
+  return C10_UNLIKELY(thread.of_network) && PyGILState_GetThisThreadState() == nullptr;
+}
+
 void give_up(const OperatorHandle& handle);
 
 class Wrapper final : public c10::OperatorKernel {
@@ -508,7 +544,7 @@ class Wrapper final : public c10::OperatorKernel {
     }
     Thread& thread = here();
     const Role role = op_->role.load(std::memory_order_relaxed);
-    if (thread.hidden != 0) {
+    if (thread.hidden != 0 || inside_collective(thread)) {
       call(handle, keys, stack);
     } else if (role == HIDING) {
       {
@@ -529,7 +565,7 @@ class Wrapper final : public c10::OperatorKernel {
       const std::vector<IValue> arguments(stack->end() - op_->num_arguments, stack->end());
       describe_call(*stack, words, written);
       {
-        const Hidden inside(thread);
+        const Working inside(thread);
         call(handle, keys, stack);
       }
       if (!measured(thread, words, arguments)) {
@@ -540,7 +576,7 @@ class Wrapper final : public c10::OperatorKernel {
       thread.words.clear();
       describe_call(*stack, thread.words, written);
       {
-        const Hidden inside(thread);
+        const Working inside(thread);
         call(handle, keys, stack);
       }
       note(thread, thread.words, written);
@@ -1034,6 +1070,11 @@ PyObject* is_hidden(PyObject*, PyObject*) {
   return PyBool_FromLong(here().hidden != 0);
 }
 
+// Whether any thread is inside of an operator that is not noted yet.
+PyObject* is_working(PyObject*, PyObject*) {
+  return PyBool_FromLong(registry.load()->working());
+}
+
 PyObject* hide(PyObject*, PyObject*) {
   ++here().hidden;
   return none();
@@ -1118,6 +1159,7 @@ PyMethodDef methods[] = {
     {"is_updating", is_updating, METH_NOARGS, nullptr},
     {"phase", phase_now, METH_NOARGS, nullptr},
     {"is_hidden", is_hidden, METH_NOARGS, nullptr},
+    {"is_working", is_working, METH_NOARGS, nullptr},
     {"hide", hide, METH_NOARGS, nullptr},
     {"show", show, METH_NOARGS, nullptr},
     {"keep_phase", keep_phase, METH_NOARGS, nullptr},

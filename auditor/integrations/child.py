@@ -20,6 +20,7 @@ from auditor.console import say
 from auditor.distributed import RANK_PID
 
 _HOOK = Path(__file__).resolve().parent / "hook"
+_LAUNCHER_PID = "AUDITOR_LAUNCHER_PID"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _FROM_KERNEL = 128  # si_code of a signal that the terminal sent, to the child as well
 _PASSED_ON = (
@@ -50,18 +51,21 @@ def command_of(words: Sequence[str]) -> list[str]:
 
 
 def environment_for(
-    settings: Settings, directory: Path, run_id: str, command: Sequence[str], base: Mapping[str, str]
+    settings: Settings, directory: Path, run_id: str, command: Sequence[str], base: Mapping[str, str], *, launcher: str
 ) -> dict[str, str]:
-    """The environment in which Python processes attach themselves; no rank that we run in is above them."""
+    """The environment in which Python processes attach themselves; no rank that we run in is above them.
+
+    ``launcher``: the process that records how the command ends; "" where there is none.
+    """
     path = os.pathsep.join(filter(None, (str(_HOOK), base.get("PYTHONPATH"))))
     return (
-        {name: value for name, value in base.items() if name != RANK_PID}
+        {name: value for name, value in base.items() if name not in (RANK_PID, _LAUNCHER_PID)}
         | settings.environment()
+        | ({_LAUNCHER_PID: launcher} if launcher else {})
         | {
             "AUDITOR_RUN_DIR": str(directory),
             "AUDITOR_RUN_ID": run_id,
             "AUDITOR_RUN_COMMAND": json.dumps(list(command)),
-            "AUDITOR_LAUNCHER_PID": str(os.getpid()),
             "PYTHONPATH": path,
         }
     )
@@ -81,12 +85,31 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> Ended:
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        say(f"{command[0]}: {error.strerror}")
-        return Ended(code=_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE, signal=0)
+        return Ended(code=_not_started(command, error), signal=0)
     try:
         return _wait(pid, watched)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Turn this process into the command: its streams, signals and end are the command's own.
+
+    Returns: the code to exit with, where there is no such command.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in _ignored_by_python():
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 - as the user gave it
+    except OSError as error:
+        return _not_started(command, error)
+
+
+def _not_started(command: Sequence[str], error: OSError) -> int:
+    say(f"{command[0]}: {error.strerror}")
+    return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
 def _ignored_by_python() -> list[signal.Signals]:

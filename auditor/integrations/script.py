@@ -1,4 +1,8 @@
-"""`auditor run`: a command under audit, with the launcher's own record of how it was started and how it ended."""
+"""`auditor run`: a command under audit, with the launcher's own record of how it was started and how it ended.
+
+Where a launcher has started it as one of several ranks (``torchrun ... -m auditor run``, ``srun auditor run``), it
+becomes the command instead: the rank's own segment is its record, and nobody writes what belongs to all.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ from auditor import genesis
 from auditor.config import Settings
 from auditor.console import say
 from auditor.device.probing import measure_visible
-from auditor.distributed import Place
+from auditor.distributed import Place, find_job, find_place
 from auditor.errors import AuditorError, ConfigError, DeviceError, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
-from auditor.integrations.child import Ended, command_of, environment_for, run_child
+from auditor.integrations.child import Ended, become, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
 from auditor.ledger import Outside, Reading, Recount, SegmentBook, first_genesis, read_ledger, segment_paths
 from auditor.ledger.cosigning import Witness, read_witness
@@ -79,6 +83,8 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
     Raises: ConfigError, KeyFileError: the witness in the settings is none; nothing was run.
     """
     command, witness = command_of(words), _witness_of(settings)
+    if find_job() is not None:
+        return _run_as_rank(command, settings, directory)
     try:
         supervised = begin(directory, settings, command)
     except (AuditorError, OSError) as error:
@@ -91,9 +97,23 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
     supervised.witness = witness
     if settings.probe:
         measure_devices(supervised.book)
-    ended = run_child(command, environment_for(settings, directory, supervised.run_id, command, os.environ))
+    environment = environment_for(
+        settings, directory, supervised.run_id, command, os.environ, launcher=str(os.getpid())
+    )
+    ended = run_child(command, environment)
     trouble = supervised.end(ended)
     return ended.code or (trouble if settings.strict else 0)
+
+
+def _run_as_rank(command: Sequence[str], settings: Settings, directory: Path) -> int:
+    """Become the command, which joins the run that all ranks of the job share; returns only if there is none such."""
+    place = find_place()
+    if place.rank == 0:
+        say(f"auditing {_shortened(command)} in {place.expected_ranks} ranks; the ledger is in {directory}")
+        if settings.probe:
+            say("the devices are not measured: ranks have been started already; `auditor probe` does it before them")
+    run_id = new_run_id(directory)
+    return become(command, environment_for(settings, directory, run_id, command, os.environ, launcher=""))
 
 
 def begin(directory: Path, settings: Settings, command: Sequence[str]) -> Supervised:

@@ -1,0 +1,21 @@
+"""`auditor status`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+from auditor.errors import ExitCode
+from auditor.ledger import read_ledger
+from auditor.report import status
+from auditor.report.words import clean
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say where a job stands: ranks, their last records, who lags."""
+    reading = read_ledger(Path(options.directory), recount=None)
+    told = status.lines(reading, datetime.datetime.now(datetime.UTC))
+    sys.stdout.write("\n".join(map(clean, told)) + "\n")
+    return int(ExitCode.PASS)

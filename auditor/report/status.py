@@ -1,0 +1,101 @@
+"""Where a job stands, live or dead, in words: which ranks there are, who writes, who lags. Nothing is checked here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+
+from auditor.ledger import Reading, SegmentReading
+from auditor.units import scientific
+
+_MOST_RANKS = 16  # that are listed one by one
+_GRACE_S = 10.0
+_STATES = ("damaged", "killed", "silent", "counting", "ended")  # the first are listed first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankStatus:
+    """Where a rank stands: its latest attempt, and all that it did in any."""
+
+    rank: int
+    attempt: int
+    state: str  # of the latest attempt: one of `_STATES`
+    lag_s: float  # since its last record, by the clock of whoever asks
+    steps: int  # of the latest attempt
+    total_ops: int  # of all attempts
+
+
+def of_ranks(reading: Reading, now: datetime.datetime) -> list[RankStatus]:
+    """Every rank that was seen, those that need looking at first."""
+    attempts: dict[int, list[SegmentReading]] = {}
+    for segment in reading.segments:
+        if segment.genesis.role == "rank":
+            attempts.setdefault(segment.genesis.rank, []).append(segment)
+    found = [_of_rank(rank, segments, now) for rank, segments in attempts.items()]
+    return sorted(found, key=lambda status: (_STATES.index(status.state), status.total_ops, status.rank))
+
+
+def _of_rank(rank: int, segments: Sequence[SegmentReading], now: datetime.datetime) -> RankStatus:
+    latest = max(segments, key=lambda segment: segment.genesis.attempt)
+    lag_s = max((now - datetime.datetime.fromisoformat(latest.ended)).total_seconds(), 0.0)
+    return RankStatus(
+        rank=rank,
+        attempt=latest.genesis.attempt,
+        state=_state(latest, lag_s),
+        lag_s=lag_s,
+        steps=latest.steps,
+        total_ops=sum(segment.operations.total for segment in segments),
+    )
+
+
+def _state(segment: SegmentReading, lag_s: float) -> str:
+    """Silent is a rank whose process lives and has written nothing for longer than two intervals: hung, or waiting."""
+    if segment.broken:
+        return "damaged"
+    if segment.sealed:
+        return "ended"
+    if not segment.live:
+        return "killed"
+    return "silent" if lag_s > 2 * float(segment.genesis.settings.get("interval_s", "60")) + _GRACE_S else "counting"
+
+
+def lines(reading: Reading, now: datetime.datetime) -> Iterator[str]:
+    """The job's status in lines of text."""
+    ranks = of_ranks(reading, now)
+    yield f"run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})"
+    yield f"ranks       {len(ranks)} of {reading.ranks_expected} seen: {_states(ranks)}"
+    missing = _missing(reading.ranks_expected, {status.rank for status in ranks})
+    if missing:
+        yield f"never began {missing}"
+    yield f"operations  {scientific(reading.operations.total)} so far, as recorded"
+    if not ranks:
+        return
+    amounts = [status.total_ops for status in ranks]
+    middle = median_low(amounts)
+    yield f"            each rank {scientific(middle)} in the middle, {scientific(min(amounts))} the least"
+    yield ""
+    yield "  rank  attempt  state      last record      steps   operations  of the middle"
+    yield from (_row(status, middle) for status in ranks[:_MOST_RANKS])
+    if len(ranks) > _MOST_RANKS:
+        yield f"        and {len(ranks) - _MOST_RANKS} more"
+
+
+def _row(status: RankStatus, middle: int) -> str:
+    share = f"{status.total_ops / middle:.3f}" if middle else "-"
+    ago = f"{status.lag_s:,.0f} s ago"
+    done = scientific(status.total_ops)
+    place = f"{status.rank:>6}  {status.attempt:>7}"
+    return f"{place}  {status.state:<8}  {ago:>12}  {status.steps:>9}  {done:>11}  {share}"
+
+
+def _states(ranks: Iterable[RankStatus]) -> str:
+    states = [status.state for status in ranks]
+    return ", ".join(f"{states.count(state)} {state}" for state in reversed(_STATES) if state in states) or "none"
+
+
+def _missing(expected: int, seen: set[int]) -> str:
+    absent = [rank for rank in range(expected) if rank not in seen]
+    more = f" and {len(absent) - _MOST_RANKS} more" if len(absent) > _MOST_RANKS else ""
+    return ", ".join(map(str, absent[:_MOST_RANKS])) + more
