@@ -46,7 +46,9 @@ def note_others(path: Path, *, everything: bool) -> list[NotedHeads]:
     """The record of where the other segments beside ``path`` stand; none where there is no other."""
     names = _names_beside(path)
     after = [name for name in names if name > path.name] + [name for name in names if name < path.name]
-    return _note(path, after, MOST_NOTED if everything else _NEIGHBOURS, _ALL_WITHIN_S if everything else None)
+    if everything:  # beside those that were noted at its beginning
+        return _note(path, after, MOST_NOTED - _NEIGHBOURS, _ALL_WITHIN_S)
+    return _note(path, after, _NEIGHBOURS, _NEIGHBOURS_WITHIN_S)
 
 
 def note_earlier(path: Path) -> list[NotedHeads]:
@@ -56,7 +58,7 @@ def note_earlier(path: Path) -> list[NotedHeads]:
         return []
     stem = path.name.partition(".")[0]
     names = [name for name in _names_beside(path) if name.startswith(f"{stem}.") and name < path.name]
-    return _note(path, names[::-1], _NEIGHBOURS, None)
+    return _note(path, names[::-1], _NEIGHBOURS, _NEIGHBOURS_WITHIN_S)
 
 
 def _names_beside(path: Path) -> list[str]:
@@ -67,8 +69,8 @@ def _names_beside(path: Path) -> list[str]:
     return sorted(name for name in names if name != path.name and read_name(name))
 
 
-def _note(path: Path, names: Sequence[str], most: int, within_s: float | None) -> list[NotedHeads]:
-    until_s = time.monotonic() + (within_s or _NEIGHBOURS_WITHIN_S)
+def _note(path: Path, names: Sequence[str], most: int, within_s: float) -> list[NotedHeads]:
+    until_s = time.monotonic() + within_s
     heads = []
     for name in names[:most]:
         if time.monotonic() > until_s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from auditor.ledger.keys import SigningKey
 
 _TITLE = "auditor.key-rotation/1"
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def statement(rotation: Rotation) -> bytes:
@@ -55,6 +57,8 @@ def check_rotation(rotation: Rotation) -> None:
         raise LedgerInvalid("a rotation is not signed by the key that it says is followed")
     if rotation.previous == rotation.following or rotation.number < 1:
         raise LedgerInvalid("a rotation names one key twice, or has no number")
+    if not all(map(_KEY.fullmatch, (rotation.previous, rotation.following))):
+        raise LedgerInvalid("a rotation names a key that is not written in 64 hex digits")
 
 
 class Succession:

@@ -196,6 +196,18 @@ def test_a_segment_that_is_being_written_is_never_taken_for_false(run, keys):
     book.close()
 
 
+def test_a_rotation_to_what_is_no_key_is_refused_and_held_against_heads_without_a_crash(run, keys):
+    book = run.book()
+    run.interval(book, 0)
+    head = read_head(book.head_note())
+    book.close()
+    records = records_of(run.path())
+    nowhere = signed(dataclasses.replace(step(*keys[:2]), following="zz"), keys[0])
+    resigned(run, [*records, dataclasses.replace(records[0], body=nowhere)], [keys[0]] * (len(records) + 1))
+    reading = run.read(outside=Outside(held=(Held("kept", head),)))
+    assert reading.verdict is Verdict.INVALID
+
+
 def test_a_rotation_that_stands_elsewhere_than_before_its_checkpoint_is_refused(run, keys):
     run.segment(seal=False)
     records = records_of(run.path())
@@ -258,6 +270,9 @@ def test_a_statement_that_was_changed_or_misses_a_number_is_refused(run, keys):
             check_rotation(dataclasses.replace(said, **changes))
     with pytest.raises(LedgerInvalid, match="one key twice"):
         check_rotation(signed(dataclasses.replace(said, following=said.previous), keys[0]))
+    for text in ("zz", said.following.upper(), ""):
+        with pytest.raises(LedgerInvalid, match="64 hex digits"):
+            check_rotation(signed(dataclasses.replace(said, following=text), keys[0]))
     assert Succession([said, step(keys[1], keys[2], 2)]).faults == []
     assert "one is missing" in Succession([said, step(keys[1], keys[2], 3)]).faults[0]
 

@@ -16,8 +16,10 @@ from auditor.ledger.signed import read_head, read_heads, read_signatures, read_t
 
 # The examples of c2sp.org/signed-note and c2sp.org/tlog-cosignature.
 EXAMPLE_KEY = base64.b64decode("AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")
-EXAMPLE_SIGNATURE = "\u2014 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3"
+EXAMPLE_SIGNATURE = (
+    "\u2014 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3"
     "mFXmRKuwHjG1Yu72IneyaQM="
+)
 EXAMPLE_HEAD = """example.com/behind-the-sofa
 20852163
 CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
