@@ -31,6 +31,8 @@ _MOST_LOADS = 1000  # beyond it they are data, as a rule, and the rest is told a
 _CLOSED_WITHIN_S = 60.0  # a file object that was saved to is read once it is closed, or after this
 _LOOK_S = 0.05
 _NICEST = 19
+# Names under which libraries import what is wrapped: transformers, accelerate and diffusers do so.
+_IMPORTED_AS = ("save", "load", "save_file", "load_file", "safe_open", "safe_save_file", "safe_load_file")
 _SAY_AFTER_S = 1.0
 
 
@@ -66,6 +68,7 @@ class Checkpoints:
         self._say = say
         self._active = False
         self._inside = threading.local()
+        self._wrapped_by_id: dict[int, tuple[Any, Any]] = {}  # originals and their wrappers
         self._patches = Patches(self._wrappers())
         self._renew()
 
@@ -81,11 +84,14 @@ class Checkpoints:
         """From now on what torch and safetensors save and load is noticed."""
         self._active = True
         self._patches.install()
+        self._rebind({id(original): (original, wrapper) for original, wrapper in self._wrapped_by_id.values()})
 
     def detach(self) -> None:
         """It is not any more; what was noticed is still dealt with."""
         self._active = False
         self._patches.remove()
+        self._rebind({id(wrapper): (wrapper, original) for original, wrapper in self._wrapped_by_id.values()})
+        self._wrapped_by_id.clear()
 
     def forget(self) -> None:
         """In a forked child: what the parent noticed stays the parent's."""
@@ -137,6 +143,8 @@ class Checkpoints:
 
     def _wrapped(self, original: Any, *, event: str, target: Callable[..., Any]) -> Any:
         """The function, noticing what it saves to or loads from; inside of another such it notices nothing."""
+        if id(original) in self._wrapped_by_id:  # it stands under several names
+            return self._wrapped_by_id[id(original)][1]
 
         # Of a class, what is its own stays with it.
         @functools.wraps(original, updated=() if isinstance(original, type) else functools.WRAPPER_UPDATES)
@@ -151,7 +159,18 @@ class Checkpoints:
             self._guarded(lambda: self._notice(event, target(args, kwargs)))
             return answer
 
+        self._wrapped_by_id[id(original)] = original, wrapper
         return wrapper
+
+    @staticmethod
+    def _rebind(replaced: Mapping[int, tuple[Any, Any]]) -> None:
+        """Modules that imported one of these by name before have the other."""
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})
+            for name in _IMPORTED_AS:
+                value = names.get(name)
+                if value is not None and id(value) in replaced:
+                    names[name] = replaced[id(value)][1]
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong in noticing is told once and goes no further."""

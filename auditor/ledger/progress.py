@@ -47,12 +47,18 @@ class Span(NamedTuple):
     to_step: int | None
 
     def holds(self, line: int, first_step: int) -> bool:
-        """Whether the interval in this line, which begins with this step, is one of them."""
+        """Whether the interval in this line, which begins with this step, is one of them, at least in part."""
         if line <= self.after_line:
             return False
         if self.to_line is not None:
             return line <= self.to_line
         return self.to_step is None or first_step <= self.to_step
+
+    def steps_of(self, line: int, first_step: int, steps: int) -> int:
+        """How many of the interval's steps are in it: only one that ends with a step can part an interval."""
+        if not self.holds(line, first_step):
+            return 0
+        return steps if self.to_step is None else min(steps, self.to_step - first_step + 1)
 
 
 WHOLE = Span(0, None, None)
@@ -88,15 +94,13 @@ class Kept:
     def see(self, rows: Sequence[Row], lines: Sequence[int]) -> None:
         """Intervals as `FREQUENT` finds them, and the numbers of their lines."""
         for row, line in zip(rows, lines, strict=True):
-            if not self._holds(line, int(row[1])):
+            if self._is_abandoned(line, int(row[1]), int(row[2])):
                 self._texts[row[4]] += 1
-                self.abandoned_steps += int(row[2])
 
     def see_folded(self, line: int, body: Folded, operations: Operations) -> None:
         """An interval of amounts without tallies, and the number of its line."""
-        if not self._holds(line, body.first_step):
+        if self._is_abandoned(line, body.first_step, body.steps):
             self.folded = self.folded + operations
-            self.abandoned_steps += body.steps
 
     def abandoned_times(self) -> dict[int, int]:
         """How often each tally came in the intervals that are not kept, by number."""
@@ -106,8 +110,11 @@ class Kept:
                 times[number] = times.get(number, 0) + often * intervals
         return times
 
-    def _holds(self, line: int, first_step: int) -> bool:
-        return any(span.holds(line, first_step) for span in self._spans)
+    def _is_abandoned(self, line: int, first_step: int, steps: int) -> bool:
+        """Whether nothing of the interval is kept; its steps are told apart one by one."""
+        kept_steps = max((span.steps_of(line, first_step, steps) for span in self._spans), default=0)
+        self.abandoned_steps += steps - kept_steps
+        return not any(span.holds(line, first_step) for span in self._spans)
 
 
 class Way(NamedTuple):

@@ -266,6 +266,80 @@ auditor.saved(place / "folder")
     assert reading.verdict == "UNANCHORED"
 
 
+RANKS = """
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+dist.init_process_group("gloo")
+rank, place = dist.get_rank(), Path(sys.argv[1])
+def state():
+    kept = [auditor.state_dict()]
+    dist.broadcast_object_list(kept)
+    return kept[0]
+"""
+
+
+def test_ranks_record_a_checkpoint_once_and_go_back_together(write_script, audited, read, place):
+    script = write_script(
+        TRAIN
+        + RANKS
+        + """
+if not (place / "kept.pt").exists():
+    train(2)
+    kept = state()
+    dcp.save(model.state_dict(), checkpoint_id=place / "dcp")
+    if rank == 0:
+        torch.save(kept, place / "kept.pt")
+    train(3)
+else:
+    dcp.load(model.state_dict(), checkpoint_id=place / "dcp")
+    auditor.load_state_dict(torch.load(place / "kept.pt"))
+    train(1)
+dist.destroy_process_group()
+"""
+    )
+    for _ in range(2):
+        done, directory = audited(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", script, place)
+        assert done.returncode == 0, done.stderr
+    reading = read(directory)
+    assert reading.verdict == "UNANCHORED", reading.reasons
+    assert (reading.steps, reading.abandoned_steps) == (3, 3)
+    assert products(reading.abandoned) == 2 * 3 * STEP_PRODUCTS
+    folders = [(one.event, one.digest) for one in reading.weights if one.name == "dcp"]
+    assert [event for event, _ in folders] == ["saved", "loaded"]
+    assert folders[0][1] == folders[1][1] != ""
+
+
+def test_forked_children_and_asynchronous_saving(write_script, audited, read, place):
+    script = write_script(
+        TRAIN
+        + """
+import multiprocessing
+import torch.distributed.checkpoint as dcp
+place = Path(sys.argv[1])
+def work(name):
+    train(1)
+    torch.save(model.state_dict(), place / name)
+if __name__ == "__main__":
+    work("parent.pt")
+    process = multiprocessing.get_context("fork").Process(target=work, args=("child.pt",))
+    process.start(); process.join()
+    assert process.exitcode == 0
+    dcp.async_save(model.state_dict(), checkpoint_id=place / "later").result()
+"""
+    )
+    done, directory = audited(sys.executable, script, place)
+    assert done.returncode == 0, done.stderr
+    reading = read(directory)
+    assert reading.verdict == "UNANCHORED", reading.reasons
+    seen = {one.name: (segment.genesis.role, one.digest) for segment in reading.segments for one in segment.weights}
+    assert {name: role for name, (role, _) in seen.items()} == {
+        "parent.pt": "rank",
+        "child.pt": "process",
+        "later": "rank",
+    }
+    assert seen["child.pt"][1] == sha256(place / "child.pt")
+
+
 def test_a_strange_state_is_told_and_the_training_goes_on(write_script, audited, read):
     script = write_script(TRAIN + "train(1)\nauditor.load_state_dict({'schema': 'other'})\ntrain(1)\n")
     done, directory = audited(sys.executable, script)

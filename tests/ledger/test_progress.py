@@ -104,6 +104,20 @@ def test_the_state_of_one_rank_tells_where_the_others_went_on(run):
     assert reading.abandoned_steps == 3
 
 
+def test_an_interval_that_another_ranks_state_parts_is_progress_as_a_whole_but_for_its_steps(run):
+    (state,) = write(run, [["step", "step", "keep", "step", "step"]])
+    other = run.book(rank=1)
+    run.interval(other, 0, steps=5)
+    other.seal("finished")
+    for rank in (0, 1):
+        book = run.book(rank=rank, attempt=1)
+        book.append(state.resumed())
+        book.seal("finished")
+    first, _, other_first, _ = run.read().segments
+    assert (first.abandoned_steps, other_first.abandoned_steps, other_first.abandoned.total) == (2, 3, 0)
+    assert run.read().steps == 2
+
+
 def test_a_start_that_says_nothing_of_a_state_follows_what_was_there(run):
     write(run, [["step", "step"], ["step"]])
     reading = run.read()
