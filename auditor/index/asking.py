@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from auditor.index.entry import storable
 from auditor.operations import Operations
 from auditor.rules import evaluate
 from auditor.units import wire
@@ -184,7 +185,8 @@ class _Question:
 def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
     conditions: list[str] = []
     values: list[object] = []
-    for name, value in filters.given().items():
+    for name, given in filters.given().items():
+        value = storable(given)
         if name == "chip":
             conditions.append("r.run_id IN (SELECT run_id FROM auditor_devices WHERE chip = ? OR name = ?)")
             values += [value, value]

@@ -85,7 +85,7 @@ class Refused:
 
 def take(directory: Path, recount: Recount, catalogue: Catalogue, verified: str) -> Entry | Refused:
     """What an index keeps of the ledger, verified and recounted; of one that cannot be read, that it is INVALID."""
-    path = _text(str(directory.resolve()))
+    path = storable(str(directory.resolve()))
     try:
         return _entry(read_ledger(directory, recount=recount), path, recount.digest, catalogue, verified)
     except LedgerInvalid as error:
@@ -97,14 +97,14 @@ def take(directory: Path, recount: Recount, catalogue: Catalogue, verified: str)
 def _entry(reading: Reading, path: str, formulas: str, catalogue: Catalogue, verified: str) -> Entry:
     operations = reading.operations
     return Entry(
-        run_id=_text(reading.run_id),
+        run_id=storable(reading.run_id),
         path=path,
-        model=_text(reading.model),
-        purpose=_text(reading.purpose),
+        model=storable(reading.model),
+        purpose=storable(reading.purpose),
         started=reading.started,
         ended=reading.ended,
         verdict=str(reading.verdict),
-        reasons=tuple(map(_text, reading.reasons)),
+        reasons=tuple(map(storable, reading.reasons)),
         complete=operations.complete and reading.verdict in _WHOLE,
         steps=reading.steps,
         records=reading.records,
@@ -116,10 +116,10 @@ def _entry(reading: Reading, path: str, formulas: str, catalogue: Catalogue, ver
         auditor=auditor.__version__,
         verified=verified,
         segments=tuple(_parts(reading)),
-        buckets=tuple(((*map(_text, bucket),), (*amount,)) for bucket, amount in operations),  # type: ignore[misc]
+        buckets=tuple(((*map(storable, bucket),), (*amount,)) for bucket, amount in operations),  # type: ignore[misc]
         unpriced=tuple(_counted(operations.unpriced)),
         devices=tuple(_devices(reading, catalogue)),
-        hosts=tuple(sorted({_text(part.genesis.host.get("hostname", "")) for part in reading.segments} - {""})),
+        hosts=tuple(sorted({storable(part.genesis.host.get("hostname", "")) for part in reading.segments} - {""})),
     )
 
 
@@ -127,21 +127,21 @@ def _unreadable(path: str, why: str, formulas: str, verified: str) -> Entry:
     nothing: dict[str, Any] = dict.fromkeys((field.name for field in dataclasses.fields(Entry)), "")
     nothing |= dict.fromkeys(("steps", "records", "ranks_expected", "ranks_seen", "total_ops"), 0)
     nothing |= dict.fromkeys(("segments", "buckets", "unpriced", "devices", "hosts"), ())
-    said = {"verdict": FALSE[0], "reasons": (_text(why),), "complete": False}
+    said = {"verdict": FALSE[0], "reasons": (storable(why),), "complete": False}
     when = {"formulas": formulas, "auditor": auditor.__version__, "verified": verified}
     return Entry(**(nothing | said | when | {"run_id": f"{UNREADABLE}{path}", "path": path}))
 
 
 def _parts(reading: Reading) -> Iterator[Part]:
     for segment in reading.segments:
-        digests = (_text(segment.genesis.digests.get(name, "")) for name in ("formulas", "rules", "catalogue"))
+        digests = (storable(segment.genesis.digests.get(name, "")) for name in ("formulas", "rules", "catalogue"))
         yield Part(segment.name, segment.head.size, segment.head.root, segment.genesis.public_key, *digests)
 
 
 def _counted(calls: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     names: Counter[str] = Counter()
     for op, number in calls.items():
-        names[_text(op)] += number
+        names[storable(op)] += number
     yield from sorted(names.items())
 
 
@@ -153,12 +153,12 @@ def _devices(reading: Reading, catalogue: Catalogue) -> Iterator[Chip]:
         identity = json.loads(text)
         found = match(identity, catalogue).chip
         names = (found.id if found else "", identity.get("name", ""), identity.get("kind", ""))
-        alike.setdefault((names[0], _text(names[1]), _text(names[2])), set()).add(identity.get("uuid", ""))
+        alike.setdefault((names[0], storable(names[1]), storable(names[2])), set()).add(identity.get("uuid", ""))
     for key, uuids in sorted(alike.items()):
         yield Chip(*key, len(uuids))
 
 
-def _text(text: str) -> str:
+def storable(text: str) -> str:
     """The text without what a database does not hold: the character 0, and halves of a character."""
     whole = text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass")
     return whole.decode("utf-16", "replace")

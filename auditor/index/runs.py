@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import UsageError
-from auditor.index.entry import Chip, Part
+from auditor.index.entry import Chip, Part, storable
 from auditor.index.schema import RUN_COLUMNS
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def find_run(database: Database, written: str) -> str:
 
     Raises: UsageError: no run, or several.
     """
+    written = storable(written)
     pattern = written.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     sql = "SELECT run_id FROM auditor_runs WHERE run_id = ? OR path = ? OR run_id LIKE ? ESCAPE '\\' ORDER BY run_id"
     found = [run_id for (run_id,) in database.ask(sql, [written, written.rstrip("/"), pattern])]

@@ -243,6 +243,14 @@ def test_questions_that_cannot_be_asked(office, arguments, told):
     assert told in office.told
 
 
+def test_words_that_no_encoding_holds(office):
+    office.run("one")
+    office.add()
+    assert office.amounts("--model", "\udcff", "--chip", "\udcff", "--host", "\udcff") == {}
+    office.index("show", "\udcff", code=2)
+    assert "no run of that id" in office.told
+
+
 def test_an_operations_row_of_an_index_is_the_ledgers(office):
     run = office.run("one")
     office.add()
