@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from auditor.operations import Family
+from auditor.rules.expressions import Kind
 from auditor.rules.model import (
     Cell,
     Certainty,
@@ -33,7 +34,7 @@ def counter(node: Node, names: Names) -> Counter:
         required=("id", "title", "counts", "leaves_out", "lines", "builds_on_earlier", "sources"),
         optional=("unseen", "abandoned", "tolerance", "scope", "synthetic_data"),
     )
-    lines = tuple(_line(part) for part in fields["lines"])
+    lines = tuple(_line(part, names) for part in fields["lines"])
     for cell in _EVERY_CELL:
         if not any(line.covers(cell) for line in lines):
             fields["lines"].fail(f"a line for every kind of operations; none covers {'/'.join(cell)}")
@@ -76,9 +77,9 @@ def _synthetic_data(node: Node | None) -> SyntheticData | None:
     )
 
 
-def _line(node: Node) -> Line:
+def _line(node: Node, names: Names) -> Line:
     axes = ("phases", "families", "purposes", "components")
-    fields = node.fields(required=("treatment", "why", "certainty"), optional=(*axes, "decided_by"))
+    fields = node.fields(required=("treatment", "why", "certainty"), optional=(*axes, "decided_by", "left_out_if"))
     treatment = word(fields["treatment"], Treatment)
     if "decided_by" in fields and treatment is not Treatment.UNDETERMINED:
         fields["decided_by"].fail("the treatment undetermined where something else decides")
@@ -91,4 +92,13 @@ def _line(node: Node) -> Line:
         why=fields["why"].text(),
         certainty=word(fields["certainty"], Certainty),
         decided_by=word(fields["decided_by"], Decided) if "decided_by" in fields else None,
+        left_out_if=_flag(fields["left_out_if"], names) if "left_out_if" in fields else "",
     )
+
+
+def _flag(node: Node, names: Names) -> str:
+    """The name of a flag that somebody may answer."""
+    flags = [name for name, one in names.facts.items() if one.kind is Kind.TRUTH and not one.verdict_of]
+    if node.text() not in flags:
+        node.unknown(node.text(), tuple(flags))
+    return node.text()

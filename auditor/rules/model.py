@@ -173,6 +173,9 @@ class Line:
     why: str
     certainty: Certainty
     decided_by: Decided | None = None
+    left_out_if: str = (
+        ""  # a flag: yes leaves the operations out, no leaves the treatment; open makes them undetermined
+    )
 
     def covers(self, cell: Cell) -> bool:
         """Whether the line speaks of this cell."""

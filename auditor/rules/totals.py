@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,7 @@ def total(
     generators: Sequence[Generator] | None = None,
 ) -> Total:
     """What a law adds up. ``answers``: of which ``prior_ops`` is added where the law counts all training of a model."""
+    counter = _answered(counter, answers)
     record = count(counter, operations, abandoned)
     earlier = _stated(answers, "prior_ops") if counter.scope is Scope.MODEL else None
     more_may_count = [*_missing(operations, lower_bound), *missing]
@@ -134,6 +135,20 @@ def total(
         decision=_decide(counter, record, training, generators, earlier_ops),
         missing=tuple(more_may_count),
     )
+
+
+def _answered(counter: Counter, answers: Values) -> Counter:
+    """The counter with each line as answers have it: left out for a yes, undetermined while a counted one is open."""
+    return replace(counter, lines=tuple(_line_of(line, answers) for line in counter.lines))
+
+
+def _line_of(line: Line, answers: Values) -> Line:
+    if not line.left_out_if:
+        return line
+    answer = answers[line.left_out_if].value if line.left_out_if in answers else None
+    if answer is True:
+        return replace(line, treatment=Treatment.LEFT_OUT)
+    return replace(line, treatment=Treatment.UNDETERMINED) if answer is None else line
 
 
 def _decide(

@@ -138,18 +138,19 @@ def test_a_line_of_ones_own_binds_as_its_pack_says(
     assert check("--rules", str(own), "--mode", "as_codified")[0] == 3
 
 
-@pytest.mark.parametrize(("state", "mode", "code"), [("true", "as_enforced", 3), ("false", "as_enforced", 0)])
+@pytest.mark.parametrize(("state", "code"), [("true", 3), ("false", 0)])
 def test_a_report_ends_with_3_only_where_the_line_binds(
-    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, state: str, mode: str, code: int
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str, code: int
 ) -> None:
     from auditor.cli.main import main
 
     own = tmp_path / "own.yaml"
     own.write_text(OWN.replace("STATE", state))
-    arguments = ["report", str(ledger), "--as-of", "2026-11-22", "--rules", str(own), "--mode", mode]
+    arguments = ["report", str(ledger), "--as-of", "2026-11-22", "--rules", str(own)]
+    arguments += ["--mode", "as_enforced"]
     assert main([*arguments, "--format", "json"]) == code
     found = next(one for one in json.loads(capsys.readouterr().out)["rules"] if one["id"] == "own_line")
-    assert (found["verdict"], found["mode"], found["binds"]) == ("reached", mode, code == 3)
+    assert (found["verdict"], found["mode"], found["binds"]) == ("reached", "as_enforced", code == 3)
     assert main(arguments) == code
     text = " ".join(capsys.readouterr().out.split())
     assert "law as of 2026-11-22, as enforced" in text

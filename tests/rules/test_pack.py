@@ -159,6 +159,8 @@ groups:
         ("    history:\n", "    history: shared\n    histories:\n", ["unknown name 'histories'"]),
         ("treatment: counted,", "treatment: counted, decided_by: rollouts,", ["the treatment undetermined"]),
         ("treatment: counted,", "treatment: undetermined, decided_by: rollouts,", ["a field synthetic_data"]),
+        ("treatment: counted,", "treatment: counted, left_out_if: open_weihts,", ["did you mean 'open_weights'"]),
+        ("treatment: counted,", "treatment: counted, left_out_if: extra_ops,", ["unknown name 'extra_ops'"]),
         ("treatment: counted,", "treatment: undetermined, decided_by: luck,", ["unknown name 'luck'"]),
         ("rules:\n", "rules:\n  - {id: a_rule, kind: model_threshold}\n", ["the field 'title' is missing"]),
     ],

@@ -114,6 +114,25 @@ def test_repeated_scores_count_where_execution_counts(
     assert finding(ruleset, rule, run).counted_ops == counted_ops
 
 
+@pytest.mark.parametrize(
+    ("facts", "amounts"),  # counted, left out, undetermined
+    [
+        ({}, (100, 0, 37)),
+        ({"synthetic_data_is_public": False, "synthetic_training_is_auxiliary": False}, (130, 0, 7)),
+        ({"synthetic_data_is_public": True}, (100, 30, 7)),
+        ({"synthetic_data_is_public": True, "synthetic_training_is_auxiliary": True}, (100, 37, 0)),
+    ],
+)
+def test_an_answer_leaves_out_what_the_guidelines_do_not_ask_for(
+    ruleset: RuleSet, run_of: RunOf, facts: dict[str, object], amounts: tuple[int, int, int]
+) -> None:
+    run = run_of(
+        {("backward", "pre-training"): 100, ("inference", "synthetic-data"): 30, ("backward", "synthetic-data"): 7}
+    )
+    found = finding(ruleset, "eu_ai_act_art51", run, facts=facts)
+    assert (found.counted_ops, found.left_out_ops, found.undetermined_ops) == amounts
+
+
 amounts = st.builds(
     lambda needed, skippable, repeated: Amount(needed + skippable, repeated, skippable),
     st.integers(0, 10**30),
