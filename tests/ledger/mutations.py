@@ -24,8 +24,20 @@ from auditor.ledger import Recount, SigningKey, read_ledger, recover
 from auditor.ledger.log import Draft
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Signer
-from auditor.lines import write_record
-from auditor.records import TALLIES_LIMIT_BYTES, Exit, Genesis, Recovered, SecondOpinion, Synced
+from auditor.ledger.rotation import make_rotation
+from auditor.lines import read_checkpoint, read_record, write_record
+from auditor.records import (
+    TALLIES_LIMIT_BYTES,
+    Exit,
+    Genesis,
+    NotedHeads,
+    Record,
+    Recovered,
+    Resumed,
+    SecondOpinion,
+    Synced,
+    Weights,
+)
 from tests.ledger.conftest import Run, records_of
 
 if TYPE_CHECKING:
@@ -45,6 +57,18 @@ _TEXTS = [
     b" ", b"\0", b"\r", b'"', b"[", b"]", b"\xff", b"0", b"-", b"e5", b"\\u0041", b",", b'"checkpoint"', b"9" * 600,
 ]  # fmt: skip
 _CUT = b"torn!"
+_FORMER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"another key of tests, no secret\0"))
+_WEIGHTS = Weights(
+    event="saved",
+    name="model.safetensors",
+    form="safetensors",
+    step=4,
+    digest="a" * 64,
+    tensors="",
+    size_bytes=8,
+    files=(("a" * 64, 8, ""),),
+    missed="",
+)
 
 
 class Choices:
@@ -116,6 +140,9 @@ def _write(run: Run) -> None:
         book.hardware("observed", "GPU-1", {"energy_mj": energy})
     book.append(Recovered(segment=RANK, kept_as="cut/x", cut_bytes=5, sha256=hashlib.sha256(_CUT).hexdigest()))
     book.writer.append(Synced(size_bytes=100))
+    book.append(_WEIGHTS)
+    book.append(Resumed(run_id="another", segment=RANK, step=3, operations="8", note=""))
+    book.writer.append(make_rotation(_FORMER_KEY, book.writer.genesis.public_key, number=1, made_us=_FIRST_US))
     book._known._size_bytes += TALLIES_LIMIT_BYTES
     run.interval(book, 2, size=9)
     book.seal("finished")
@@ -140,7 +167,9 @@ def mutant(data: bytes) -> Mutant:
     for _ in range(choices.below(5)):
         choices.of(_RECORD_CHANGES)(choices, lines[name])
     each = choices.of([1, 1, 3, 100])
-    files = {name: _signed(lines[name], base.genesis[name], base.key, each) for name in lines}
+    files = {RANK: _signed(lines[RANK], base.genesis[RANK], base.key, each)}
+    lines[LAUNCHER] = [_noting(line, files[RANK]) for line in lines[LAUNCHER]]
+    files[LAUNCHER] = _signed(lines[LAUNCHER], base.genesis[LAUNCHER], base.key, each)
     if choices.below(4) == 3:
         del files[{RANK: LAUNCHER, LAUNCHER: RANK}[name]]
     before = dict(files)
@@ -150,6 +179,19 @@ def mutant(data: bytes) -> Mutant:
     if choices.below(8) == 7:
         files[choices.of(["rank-00000.attempt-001.jsonl", "rank-00001.attempt-000.jsonl", "x.jsonl"])] = files[name]
     return Mutant(files, signed=files == before)
+
+
+def _noting(line: bytes, rank: bytes) -> bytes:
+    """The line; where it is the launcher's note of the rank's head, of the head that it has now."""
+    if line not in golden().lines[LAUNCHER] or b'"heads"' not in line:
+        return line
+    record = read_record(line)
+    assert isinstance(record.body, NotedHeads)
+    signature = read_checkpoint(rank.splitlines()[-1])
+    if not signature:  # a changed record keeps a checkpoint from being one
+        return line
+    noting = replace(record.body, heads=((RANK, len(rank), signature),))
+    return write_record(Record(time_us=record.time_us, body=noting))
 
 
 def _signed(lines: list[bytes], genesis: Genesis, key: SigningKey, each: int) -> bytes:
