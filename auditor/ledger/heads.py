@@ -84,6 +84,7 @@ def write_synced(path: Path, data: bytes) -> Path:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        new_folder = not path.parent.is_dir()
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
             file.write(data)
@@ -91,7 +92,8 @@ def write_synced(path: Path, data: bytes) -> Path:
             os.fsync(file.fileno())
         draft.replace(path)
         sync_directory(path.parent)
-        sync_directory(path.absolute().parent.parent)
+        if new_folder:
+            sync_directory(path.absolute().parent.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()

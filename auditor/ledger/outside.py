@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from auditor.ledger.revocation import Revocation
 
 _BLOCK_BYTES = 256 * 2**10
+_MOST_NAMED = 5
 
 
 class Held(NamedTuple):
@@ -231,15 +232,19 @@ def of_coverage(segments: Sequence[SegmentReading], comparison: Comparison) -> F
     total = sum(segment.head.size for segment in segments)
     return Finding(
         Verdict.UNANCHORED,
-        f"Heads held elsewhere agree and cover {lines} of {total} lines{_when(covered.values())}, of"
-        f" {len(whole)} of {len(segments)} segments all. What was written after them rests on the key alone: with it,"
-        " that part could have been written anew.",
+        f"Heads held elsewhere cover {lines} of {total} lines, and {len(whole)} of {len(segments)} segments to their"
+        f" end{_when(covered.values())}. What was written after them rests on the key alone: with it, that part could have"
+        " been written anew.",
     )
 
 
 def _when(covered: Iterable[Covered]) -> str:
-    times = [item.evidence.since_s for item in covered if item.evidence.since_s is not None]
-    return f", co-signed by {time_of_day(max(times))}" if times else ""
+    """Since when witnesses know the heads, and of which the verifier alone says that they were kept elsewhere."""
+    evidence = [item.evidence for item in covered]
+    times = [item.since_s for item in evidence if item.since_s is not None]
+    kept = sorted({item.source for item in evidence if item.since_s is None})
+    said = f", co-signed by {time_of_day(max(times))}" if times else ""
+    return said + (f", on the word of whoever kept {', '.join(kept[:_MOST_NAMED])}" if kept else "")
 
 
 def time_of_day(time_s: int) -> str:

@@ -40,7 +40,9 @@ def test_heads_of_all_segments_as_they_ended_make_it_witnessed(run):
     assert len(heads) == 3
     reading = read(run, held(*heads))
     assert reading.verdict is Verdict.WITNESSED
-    assert "The last head of every segment agrees with heads held elsewhere" in reading.reasons[0]
+    assert reading.reasons[0].startswith(
+        "The last head of every segment agrees with heads held elsewhere, on the word of whoever kept kept.heads: "
+    )
 
 
 def test_without_heads_it_is_unanchored_in_plain_words(run):
@@ -56,7 +58,7 @@ def test_heads_of_some_segments_say_how_much_they_cover(run):
     reading = read(run, held(heads[0]))
     assert reading.verdict is Verdict.UNANCHORED
     total = sum(head.head.size for head in heads)
-    assert f"cover {heads[0].head.size} of {total} lines, of 1 of 3 segments all" in reading.reasons[0]
+    assert f"cover {heads[0].head.size} of {total} lines, and 1 of 3 segments to their end" in reading.reasons[0]
     assert "rests on the key alone" in reading.reasons[0]
 
 
@@ -69,7 +71,7 @@ def test_a_head_from_earlier_covers_what_stood_then_and_no_more(run):
     reading = read(run, held(early))
     assert reading.verdict is Verdict.UNANCHORED
     last = reading.segments[0].head.size
-    assert f"cover {early.head.size} of {last} lines, of 0 of 1 segments all" in reading.reasons[0]
+    assert f"cover {early.head.size} of {last} lines, and 0 of 1 segments to their end" in reading.reasons[0]
     assert read(run, held(early, read_head(book.head_note()))).verdict is Verdict.WITNESSED
 
 
