@@ -233,8 +233,8 @@ def of_coverage(segments: Sequence[SegmentReading], comparison: Comparison) -> F
     return Finding(
         Verdict.UNANCHORED,
         f"Heads held elsewhere cover {lines} of {total} lines, and {len(whole)} of {len(segments)} segments to their"
-        f" end{_when(covered.values())}. What was written after them rests on the key alone: with it, that part could have"
-        " been written anew.",
+        f" end{_when(covered.values())}. What was written after them rests on the key alone: with it, that part could"
+        " have been written anew.",
     )
 
 
