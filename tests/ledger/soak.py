@@ -158,7 +158,7 @@ def soak_speed(arguments: argparse.Namespace, place: Path) -> Shown:
         held = held and float(cpu_s) <= 1 + most_s * arguments.intervals / 10e6
         found.append(f"{what}: {wall_s} s ({cpu_s} CPU s; {records} records and {lines} lines a CPU second), {peak}")
     done = f"{arguments.intervals:,} intervals of one rank, a checkpoint after each {_INTERVALS_PER_CHECKPOINT}"
-    return Shown("Ten million records in two minutes, recounted in four", done, held, "; ".join(found), 0)
+    return Shown("Ten million records in two minutes of a core, recounted in four", done, held, "; ".join(found), 0)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Path], Shown]] = {
