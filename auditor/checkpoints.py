@@ -32,7 +32,7 @@ _CLOSED_WITHIN_S = 60.0  # a file object that was saved to is read once it is cl
 _LOOK_S = 0.05
 _NICEST = 19
 # Names under which libraries import what is wrapped: transformers, accelerate and diffusers do so.
-_IMPORTED_AS = ("save", "load", "save_file", "load_file", "safe_open", "safe_save_file", "safe_load_file")
+_IMPORTED_AS = frozenset(("save", "load", "save_file", "load_file", "safe_open", "safe_save_file", "safe_load_file"))
 _SAY_AFTER_S = 1.0
 
 
@@ -167,10 +167,11 @@ class Checkpoints:
         """Modules that imported one of these by name before have the other."""
         for module in list(sys.modules.values()):
             names = getattr(module, "__dict__", {})
-            for name in _IMPORTED_AS:
-                value = names.get(name)
-                if value is not None and id(value) in replaced:
-                    names[name] = replaced[id(value)][1]
+            if names.keys().isdisjoint(_IMPORTED_AS):  # most of thousands
+                continue
+            for name in _IMPORTED_AS & names.keys():
+                if id(names[name]) in replaced:
+                    names[name] = replaced[id(names[name])][1]
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong in noticing is told once and goes no further."""
