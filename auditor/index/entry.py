@@ -92,6 +92,8 @@ def take(directory: Path, recount: Recount, catalogue: Catalogue, verified: str)
         return _unreadable(path, str(error), recount.digest, verified)
     except AuditorError as error:
         return Refused(path, error.told)
+    except OSError as error:
+        return Refused(path, f"{path}: cannot be read: {error.strerror or error}.")
 
 
 def _entry(reading: Reading, path: str, formulas: str, catalogue: Catalogue, verified: str) -> Entry:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.errors import IndexUnusable
 from auditor.formulas import TABLE, Pricer
 from auditor.hardware import catalogue
 from auditor.index.entry import Entry, Refused, take
@@ -28,15 +30,19 @@ _MOST_PROCESSES = 8
 
 
 def ledgers_below(path: Path) -> Iterator[Path]:
-    """The directory itself, where it is a ledger or holds none; else every ledger below it, in order."""
-    found = False
-    for folder, names, _ in os.walk(path):
+    """The directory itself, where it is a ledger or holds none; else every ledger below it, in order.
+
+    What cannot be looked into is named like a ledger, so that it is told and not passed over.
+    """
+    found, closed = False, []
+    for folder, names, _ in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
         names.sort()
         if "segments" in names:
             names.clear()
             found = True
             yield Path(folder)
-    if not found:
+    yield from closed
+    if not found and not closed:
         yield path
 
 
@@ -73,8 +79,14 @@ def _taken(directories: Sequence[Path], processes: int | None) -> Iterator[Entry
         yield from map(_taker(verified), directories)
         return
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(wanted, spawned, initializer=_begin, initargs=(verified,)) as pool:
-        yield from pool.map(_take, directories, chunksize=_CHUNK)
+    try:
+        with ProcessPoolExecutor(wanted, spawned, initializer=_begin, initargs=(verified,)) as pool:
+            yield from pool.map(_take, directories, chunksize=_CHUNK)
+    except BrokenProcessPool as error:
+        raise IndexUnusable(
+            "a process that verified ledgers was killed, perhaps for want of memory",
+            remedy="Run the command again: what was stored stays.",
+        ) from error
 
 
 def _taker(verified: str) -> Callable[[Path], Entry | Refused]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,7 +13,8 @@ import time
 
 import pytest
 
-from auditor.index import ledgers_below
+from auditor.errors import IndexUnusable
+from auditor.index import Access, add, entry, importing, ledgers_below, open_index
 
 SIZE_4 = 96 * 4 * 6
 
@@ -198,6 +200,47 @@ def test_ledgers_are_found_below_a_directory(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     assert list(ledgers_below(tmp_path)) == [tmp_path / "a" / "deep", tmp_path / "b"]
     assert list(ledgers_below(tmp_path / "c")) == [tmp_path / "c"]
+
+
+def test_what_cannot_be_looked_into_is_told(office, monkeypatch):
+    """Whoever runs the tests as root may look into everything."""
+    office.run("one")
+    (office.directory / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = office.add(code=2)
+    assert found == {"one": "added", str((office.directory / "closed").resolve()): "refused"}
+
+
+def test_a_ledger_that_vanishes_while_it_is_read(office, monkeypatch):
+    office.run("one")
+
+    def gone(*arguments, **named):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(entry, "read_ledger", gone)
+    assert list(office.add(code=2).values()) == ["refused"]
+    assert "No such file or directory" in office.told
+
+
+def test_a_process_that_is_killed_while_it_verifies(office, place, monkeypatch):
+    monkeypatch.setattr(importing, "_BATCH", 1)
+    office.run("one")
+    many = [office.directory / "one"] * 2000
+    with open_index(place, Access.MAKE) as database:
+        coming = add(database, many, processes=2)
+        assert next(coming).outcome == "added"
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+        with pytest.raises(IndexUnusable, match="was killed"):
+            list(coming)
+    assert office.amounts() == {"one": SIZE_4}
 
 
 def start(office, *directories):
