@@ -45,7 +45,8 @@ _HOW_MEASURED = """\
 of {entries} entries (products, activations, evaluation), on {hosts} hosts with two kinds of GPU. Each row is the
 command as a person types it, its start included; `add` verifies every line and signature and recounts every total, on
 all cores, and `added again` finds all of them unchanged. *s* is the clock, on a machine that others used too (its load
-is below); *CPU s* is what all processes of the command spent. Goal: 10,000 runs imported in under {goal:.0f} s."""
+is below); *CPU s* is what all processes of the command spent, without a server's. Goal: 10,000 runs imported in under
+{goal:.0f} s."""
 
 
 def step_tally(rows: int) -> Tally:
