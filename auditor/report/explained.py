@@ -54,7 +54,8 @@ def blocks(found: Explanation, subject: Subject) -> Iterator[Block]:
     if found.total is not None:
         yield Heading("What was counted")
         counter = found.total.counter
-        yield Bullets((found.total.words(), counter.counts, counter.leaves_out, *found.total.reasons))
+        law = (counter.synthetic_data.words,) if counter.synthetic_data else ()
+        yield Bullets((found.total.words(), counter.counts, counter.leaves_out, *law, *found.total.reasons))
     yield from _texts(rule, subject)
 
 
@@ -68,6 +69,10 @@ def _history(rule: Rule, subject: Subject) -> Iterator[tuple[str, str]]:
 
 
 def _texts(rule: Rule, subject: Subject) -> Iterator[Block]:
+    values = rule.values_on(subject.as_of)
+    if values:
+        yield Heading("Numbers that it prints")
+        yield Pairs(tuple((name, f"{_text(one.amount)} {one.unit}") for name, one in values.items()))
     if rule.definitions:
         yield Heading("Definitions")
         yield Pairs(tuple(rule.definitions.items()))

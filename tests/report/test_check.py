@@ -117,8 +117,11 @@ def test_an_explanation_has_tests_operands_with_origins_and_what_would_change_it
         "If counted_ops were 99,999,999,999,999,999,999,999,999 (20,000,000,000,000,000,002,359,297 less)",
         "2025-05-13: codified, not enforced.",
         "[secondary] Law-firm notes",
+        "Where more than 10 % of the training operations go into unpublished data of one generator",
     ):
         assert words in flat, words
+    _, other, _ = check("--explain", "eu_ai_act_art51")
+    assert "notify_within_days 14 days" in " ".join(other.split())
     code, text, _ = check("--explain", "us_ear_4e091_2025", "--answers", str(answers), "--mode", "as_enforced")
     assert code == 0
     assert "does not bind on 2026-11-22, as enforced" in " ".join(text.split())
