@@ -19,7 +19,34 @@ from typing import NamedTuple
 from auditor.errors import RuleError, UnitError
 from auditor.rules import countries, ranges
 from auditor.rules.ranges import ANYWHERE, NOT_NEGATIVE, Range
+from auditor.rules.values import (
+    Members,
+    Result,
+    Values,
+    all_of,
+    any_of,
+    belongs,
+    combined,
+    compared,
+    negation,
+    ranged,
+)
 from auditor.units import parse_exact
+
+__all__ = [
+    "Edge",
+    "Expression",
+    "Kind",
+    "Members",
+    "Name",
+    "Range",
+    "Result",
+    "Unit",
+    "Values",
+    "all_of",
+    "any_of",
+    "parse",
+]
 
 _LONGEST_EXPRESSION = 1000  # characters
 
@@ -59,21 +86,6 @@ class Name(NamedTuple):
     unit: Unit | None = None
 
 
-class Members(NamedTuple):
-    """A group of countries on a day: who is in it, and of whom that is not known."""
-
-    inside: frozenset[str]
-    uncertain: frozenset[str] = frozenset()
-
-
-class Result(NamedTuple):
-    """A value and the names that keep it open: a truth, text or country that is open is None, a number is a range."""
-
-    value: bool | str | Range | Members | None
-    open: frozenset[str] = frozenset()
-
-
-Values = Mapping[str, Result]
 Evaluate = Callable[[Values], Result]
 
 
@@ -180,7 +192,7 @@ class _Builder:
     def _logic(self, node: ast.BoolOp | ast.UnaryOp) -> _Term:
         if isinstance(node, ast.UnaryOp):
             inner = self.build(node.operand, Kind.TRUTH).evaluate
-            return _Term(Kind.TRUTH, lambda values: _not(inner(values)))
+            return _Term(Kind.TRUTH, lambda values: negation(inner(values)))
         parts = [self.build(part, Kind.TRUTH).evaluate for part in node.values]
         join = all_of if isinstance(node.op, ast.And) else any_of
         return _Term(Kind.TRUTH, lambda values: join([part(values) for part in parts]))
@@ -195,7 +207,7 @@ class _Builder:
     def _pair(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Evaluate:
         if isinstance(op, (ast.In, ast.NotIn)):
             found = self._membership(left, right)
-            return found if isinstance(op, ast.In) else lambda values: _not(found(values))
+            return found if isinstance(op, ast.In) else lambda values: negation(found(values))
         compare = _COMPARISONS.get(type(op))
         first = self.build(left)
         second = self.build(right, first.kind)
@@ -209,13 +221,13 @@ class _Builder:
                 for side, other in ((left, second), (right, first))
                 if isinstance(side, ast.Name)
             ]
-        return lambda values: _compare(compare, first.evaluate(values), second.evaluate(values))
+        return lambda values: compared(compare, first.evaluate(values), second.evaluate(values))
 
     def _membership(self, left: ast.expr, right: ast.expr) -> Evaluate:
         first = self.build(left)
         if first.kind is Kind.COUNTRY and isinstance(right, ast.Name):
             group = self.build(right, Kind.GROUP).evaluate
-            return lambda values: _belongs(first.evaluate(values), group(values), right.id)
+            return lambda values: belongs(first.evaluate(values), group(values), right.id)
         if not isinstance(right, (ast.Tuple, ast.List, ast.Set)) or not right.elts:
             raise self._refuse(right)
         terms = [self.build(member, first.kind) for member in right.elts]
@@ -225,7 +237,7 @@ class _Builder:
 
         def found(values: Values) -> Result:
             value = first.evaluate(values)
-            return any_of([_compare(ranges.equal, value, member(values)) for member in members])
+            return any_of([compared(ranges.equal, value, member(values)) for member in members])
 
         return found
 
@@ -242,7 +254,7 @@ class _Builder:
         terms = [self.build(part, Kind.NUMBER) for part in parts]
         unit = self._unit_of(node, parts, terms)
         each = [term.evaluate for term in terms]
-        return _Term(Kind.NUMBER, lambda values: _combined(combine, [part(values) for part in each]), unit)
+        return _Term(Kind.NUMBER, lambda values: combined(combine, [part(values) for part in each]), unit)
 
     def _unit_of(self, node: ast.expr, parts: Sequence[ast.expr], terms: Sequence[_Term]) -> Unit | None:
         op = node.op if isinstance(node, ast.BinOp) else None
@@ -277,7 +289,7 @@ class _Builder:
         if not fits(kind, Kind.NUMBER):
             return _Term(kind, lambda values: values[name])
         anywhere = NOT_NEGATIVE if kind is Kind.AMOUNT else ANYWHERE
-        return _Term(kind, lambda values: _ranged(values[name], anywhere), unit)
+        return _Term(kind, lambda values: ranged(values[name], anywhere), unit)
 
     def _country(self, code: str) -> _Term:
         if code not in countries.CODES:
@@ -307,56 +319,6 @@ class _Builder:
             f"{self._shown(node)!r} is not read in an expression",
             remedy="Use names, numbers, text, comparisons, and, or, not, in (...), in a group, + - * /, min and max.",
         )
-
-
-def all_of(parts: Sequence[Result]) -> Result:
-    """Yes where all are, no where one is not; what is open stays open."""
-    if any(part.value is False for part in parts):
-        return Result(False)
-    return _joined(parts) if any(part.value is None for part in parts) else Result(True)
-
-
-def any_of(parts: Sequence[Result]) -> Result:
-    """Yes where one is, no where none is; what is open stays open."""
-    if any(part.value is True for part in parts):
-        return Result(True)
-    return _joined(parts) if any(part.value is None for part in parts) else Result(False)
-
-
-def _joined(parts: Sequence[Result]) -> Result:
-    return Result(None, frozenset().union(*(part.open for part in parts if part.value is None)))
-
-
-def _not(part: Result) -> Result:
-    return Result(None if part.value is None else not part.value, part.open)
-
-
-def _ranged(result: Result, anywhere: Range) -> Result:
-    return Result(anywhere, result.open) if result.value is None else result
-
-
-def _belongs(country: Result, group: Result, name: str) -> Result:
-    if country.value is None or not isinstance(group.value, Members):
-        return Result(None, country.open | group.open)
-    if country.value in group.value.uncertain:
-        return Result(None, frozenset({name}))
-    return Result(country.value in group.value.inside)
-
-
-def _compare(compare: Callable[[Range, Range], bool | None], left: Result, right: Result) -> Result:
-    names = left.open | right.open
-    if isinstance(left.value, Range) and isinstance(right.value, Range):
-        answer = compare(left.value, right.value)
-    elif left.value is None or right.value is None:
-        answer = None
-    else:
-        answer = (left.value == right.value) == (compare is ranges.equal)
-    return Result(answer, names if answer is None else frozenset())
-
-
-def _combined(combine: Callable[..., Range], parts: Sequence[Result]) -> Result:
-    found = [part.value for part in parts if isinstance(part.value, Range)]
-    return Result(combine(*found), frozenset().union(*(part.open for part in parts)))
 
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Range, Range], bool | None]] = {
