@@ -85,6 +85,16 @@ def test_what_is_an_inference_of_the_sources_is_marked_as_one(ruleset: RuleSet) 
         assert "infer" in said(name), name
 
 
+def test_nothing_is_asked_grouped_or_cited_that_no_rule_uses(ruleset: RuleSet) -> None:
+    named = {name for rule in ruleset.rules for expression in rule.expressions for name in expression.names}
+    named |= {line.left_out_if for counter in ruleset.counters.values() for line in counter.lines}
+    assert ruleset.facts.keys() - named == {"prior_ops"}  # which totals take
+    assert ruleset.groups.keys() <= named
+    parts = [part for rule in ruleset.rules for part in (rule, *rule.history, *rule.conditions, *rule.exclusions)]
+    parts += [*ruleset.counters.values(), *ruleset.groups.values()]
+    assert {source for part in parts for source in part.sources} == ruleset.sources.keys()
+
+
 def plain(node: Node) -> Any:
     """The document as lists and mappings of text."""
     if isinstance(node.value, dict):
