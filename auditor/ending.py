@@ -76,8 +76,9 @@ class _Notifier:
             for number, (told, _) in self._pipes.items():
                 selector.register(told, selectors.EVENT_READ, number)
             number = int(selector.select()[0][0].data)
-        self.restore()  # another signal ends it at once
+        # Often the same comes twice, to the whole group and passed on by a launcher: it waits as the first does.
         _start(self._tell, number).join(_WITHIN_S)
+        self.restore()
         os.kill(os.getpid(), number)
 
     def _tell(self, number: int) -> None:

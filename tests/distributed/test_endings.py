@@ -65,7 +65,7 @@ def test_preempted_in_the_middle_of_a_step(ended, read, tmp_path, counter):
 def test_ended_while_it_waits(ended, read, tmp_path):
     """Nothing is under way, as in a rank that waits for another, and so nothing is missing."""
     waiting = "\ntrain(3)\nprint(os.getpid(), flush=True)\ntime.sleep(100)\n"
-    code, _ = ended(waiting, signal.SIGTERM)
+    code, _ = ended(waiting, signal.SIGTERM, signal.SIGTERM)  # to the group, and passed on by a launcher
     assert code == 128 + signal.SIGTERM
     reading = read(tmp_path / "run")
     assert reading.steps == 3
