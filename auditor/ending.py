@@ -58,10 +58,10 @@ class _Notifier:
 
     def restore(self) -> None:
         """Each signal does again what it did, unless somebody has given it another handler since."""
-        for number, ours in self._handlers.items():
-            if _handler(number) == ours:
+        for number in _SIGNALS:  # two threads may be here at once
+            ours = self._handlers.pop(number, None)
+            if ours is not None and _handler(number) == ours:
                 faulthandler.unregister(number)
-        self._handlers.clear()
 
     def forget(self) -> None:
         """In a forked child: its signals are its own."""
@@ -82,7 +82,7 @@ class _Notifier:
         os.kill(os.getpid(), number)
 
     def _tell(self, number: int) -> None:
-        for notice in reversed(self._notices):
+        for notice in self._notices[::-1]:
             with contextlib.suppress(Exception):  # the process ends, whatever they do
                 notice(number)
 
