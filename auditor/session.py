@@ -23,23 +23,21 @@ from auditor import ending
 from auditor.checkpoints import Checkpoints
 from auditor.config import Settings
 from auditor.console import say
-from auditor.counting import attachment, compiled, devices
+from auditor.counting import attachment
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
 from auditor.distributed import claim_rank, find_place, release_rank
-from auditor.errors import AuditorError, CountingError, KeyFileError
-from auditor.formulas import Pricer
-from auditor.hardware.coverage import EVENT
+from auditor.errors import AuditorError, CountingError
+from auditor.interval_writer import IntervalWriter
 from auditor.ledger import SegmentBook
 from auditor.recorder import Recorder, Task
 from auditor.records import SecondOpinion
 from auditor.state import State
-from auditor.tally import CounterKind, Purpose, Tally, factor
+from auditor.tally import CounterKind, Purpose
 
 if TYPE_CHECKING:
-    from auditor.genesis import KeyWatch
     from auditor.in_use import InUse
     from auditor.watch import Watch
 
@@ -68,7 +66,6 @@ class Session:
         self._reset()
 
     def _reset(self) -> None:
-        self._pricer = Pricer()
         self.counter = open_counter(
             self.settings.counter if self.settings.strict or self.settings.counter != "native" else CounterKind.AUTO,
             purpose=self.purpose,
@@ -91,7 +88,8 @@ class Session:
         self._started_ns = time.monotonic_ns()
         self._next_cut_ns = self._started_ns + int(_SHORTEST_INTERVAL_S * 1e9)
         self._recorded_steps = 0
-        self._told: set[str] = set()
+        self._counting = True
+        self._writer = IntervalWriter(self._sampler, on_error=self._formula_failed)
         self._error: AuditorError | None = None
         self._stopped = False
         self._cutting = threading.RLock()  # whichever thread counts may be asked to hand over
@@ -101,7 +99,6 @@ class Session:
         self._at_rest = threading.Event()
         self._devices: InUse | None = None
         self._watch: Watch | None = None
-        self._key_watch: KeyWatch | None = None
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -151,7 +148,7 @@ class Session:
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
         if self._recorder.begun:
-            self._recorder.submit(self._note_problems)
+            self._recorder.submit(self._writer.problems)
             self._recorder.submit(lambda book: book.seal(reason))
         if not self._recorder.stop():
             say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
@@ -273,10 +270,10 @@ class Session:
     def _profiled(self, coverage: WorkedOut) -> None:
         """A step has been profiled: what was counted in it is handed over first, and what it shows worked out after."""
         self._cut()
-        self._recorder.submit(lambda book: self._record_coverage(book, coverage))
+        self._recorder.submit(lambda book: self._writer.coverage(book, coverage))
 
     def _coverage_failed(self, message: str) -> None:
-        self._recorder.submit(lambda book: self._note_once(book, "coverage", message, lower_bound=False))
+        self._recorder.submit(lambda book: self._writer.once(book, "coverage", message, lower_bound=False))
 
     def _cut(self) -> None:
         """Hand over what was counted since the last time."""
@@ -313,8 +310,8 @@ class Session:
     def _counting_failed(self, error: Exception) -> None:
         """Counting has failed: say so, note the gap, and count no further."""
         failure = CountingError(f"counting failed and has ended: {error!r}")
-        if "counter" not in self._told:
-            self._told.add("counter")
+        if self._counting:
+            self._counting = False
             say(str(failure))
             self._recorder.submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
             with contextlib.suppress(Exception):
@@ -332,59 +329,10 @@ class Session:
     def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, cut: Cut | None) -> None:
         if self._watch is not None:
             self._watch.ask()
-        self._follow_key(book)
-        tally = cut() if cut is not None else Tally({})
-        book.record_interval(
-            first_step=first,
-            steps=steps,
-            elapsed_us=elapsed_us,
-            parts=factor(tally, steps),
-            price=self._pricer.price,
-        )
-        if self._sampler is not None:
-            self._sampler.note(tally, self._pricer.price(tally))
-        self._note_problems(book)
+        self._writer.interval(book, first, steps, elapsed_us, cut)
 
-    def _follow_key(self, book: SegmentBook) -> None:
-        """Sign with the follower of the key, where the key was rotated."""
-        try:
-            if self._key_watch is not None:
-                self._key_watch.check(book)
-        except KeyFileError as error:
-            message = f"the signing key was changed and cannot be followed: {error}; the earlier key signs on"
-            self._note_once(book, "ledger", message, key="key", lower_bound=False)
-
-    def _note_problems(self, book: SegmentBook) -> None:
-        """What went wrong in counting, each thing once."""
-        for op, problem in self._pricer.problems.items():
-            self._note_once(book, "formula", f"the formula of {op} failed: {problem}", key=f"formula {op}")
-        for what in compiled.unseen():
-            message = f"{what} has compiled parts of this run: what it computes in kernels of its own is not counted"
-            self._note_once(book, "compiled", message, key=what)
-        for what, told in devices.problems().items():
-            self._note_once(book, "device", told.message, key=what, lower_bound=told.lower_bound)
-
-    def _record_coverage(self, book: SegmentBook, work_out: WorkedOut) -> None:
-        try:
-            found = work_out()
-        except Exception as error:  # noqa: BLE001 - a profile that cannot be read is none
-            self._note_once(book, "coverage", f"the profile of a step could not be read: {error}", lower_bound=False)
-            return
-        for device, coverage in found.items():
-            book.hardware(EVENT, device, coverage.to_mapping())
-            if coverage.suspect:
-                self._note_once(book, "coverage", coverage.told, key="uncovered")
-
-    def _note_once(
-        self, book: SegmentBook, cause: str, message: str, key: str = "", *, lower_bound: bool = True
-    ) -> None:
-        if (key or message) in self._told:
-            return
-        self._told.add(key or message)
-        say(message)
-        book.gap(cause, message, lower_bound=lower_bound)
-        if cause == "formula":
-            self._error = self._error or CountingError(message)
+    def _formula_failed(self, error: CountingError) -> None:
+        self._error = self._error or error
 
     def _prepare(self) -> None:
         """Load and ask what takes long, off the training thread, where it would hold up the start."""
@@ -411,7 +359,7 @@ class Session:
         place = find_place(forked=self._forked)
         if place.role == "rank":
             claim_rank()
-        self._key_watch = genesis.KeyWatch(self.settings.key)
+        self._writer.key_watch = genesis.KeyWatch(self.settings.key)
         book = genesis.open_book(
             self.directory,
             self.settings,
