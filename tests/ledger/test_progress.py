@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.keys import load_or_create
+from auditor.ledger.known import size_of
 from auditor.ledger.log import Draft
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Signer, read_note
@@ -246,3 +247,29 @@ def test_a_note_is_read_as_it_was_written(run):
         changed = note[:place] + "\x7f" + note[place + 1 :]
         with pytest.raises(LedgerInvalid, match="note"):
             read_note(changed)
+
+
+def test_records_of_checkpoints_have_bounded_room(run, monkeypatch):
+    one = Weights(
+        event="saved",
+        name="m.pt",
+        form="torch",
+        step=1,
+        digest="a" * 64,
+        tensors="",
+        size_bytes=3,
+        files=(("a" * 64, 3, ""),),
+        missed="",
+    )
+    limit = 3 * size_of(one)
+    monkeypatch.setattr("auditor.ledger.book.WEIGHTS_LIMIT_BYTES", limit)
+    monkeypatch.setattr("auditor.ledger.contents.WEIGHTS_LIMIT_BYTES", limit)
+    book = run.book()
+    for _ in range(6):
+        book.weights(one)
+    book.seal("finished")
+    reading = run.read()
+    assert (len(reading.weights), reading.verdict) == (3, "UNANCHORED")
+    assert [gap.times for gap in reading.gaps] == [1]
+    monkeypatch.setattr("auditor.ledger.contents.WEIGHTS_LIMIT_BYTES", limit - 1)
+    assert run.judge() == "INVALID"
