@@ -21,6 +21,10 @@ from auditor.ledger import Recount, read_ledger
 from auditor.session import Session
 
 
+# Torch says this once in a process; where that is an error, it is raised in the middle of a profile, which then crashes.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
+
+
 @pytest.fixture
 def sampler():
     """A sampler of every second step, with what it has told."""
@@ -86,7 +90,6 @@ def test_a_scripts_profiler_that_begins_in_a_profiled_step_finds_nothing_in_its_
     assert not _ours()
 
 
-@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
 @pytest.mark.parametrize("warm_up_from", [1, 2, 3])
 def test_a_scripts_profiler_that_warms_up_is_at_work(sampler, warm_up_from):
     shown = []
