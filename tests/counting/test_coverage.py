@@ -20,8 +20,7 @@ from auditor.integrations import lifecycle
 from auditor.ledger import Recount, read_ledger
 from auditor.session import Session
 
-
-# Torch says this once in a process; where that is an error, it is raised in the middle of a profile, which then crashes.
+# Torch says this once in a process; as an error it would be raised in the middle of a profile, which then crashes.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
 
 

@@ -1,0 +1,94 @@
+"""What arguments of verbs have in common, and the parser that they are added to."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from auditor.errors import UsageError
+
+_MODES = ("as_codified", "as_enforced")
+_VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the documented code and the project's form of a message."""
+
+    def error(self, message: str) -> NoReturn:
+        """The command line is refused.
+
+        Raises: UsageError: always.
+        """
+        verb = self.prog.partition(" ")[2]
+        raise UsageError(f"{verb}: {message}" if verb else message, remedy=f"See: {self.prog} --help")
+
+
+def add_ledger_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """The verb reads a ledger, held against what its user brings along."""
+    parser.add_argument("directory", metavar="DIR", nargs=nargs, help="the run's directory")
+    parser.add_argument(
+        "--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it, or the keys before"
+    )
+    parser.add_argument("--require", choices=_VERDICTS, help="end with 5 when the verdict is worse than this")
+    parser.add_argument(
+        "--head",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="heads that you kept (what `auditor anchor` wrote, or its short text), to hold the ledger against",
+    )
+    add_witness_key(parser)
+    parser.add_argument(
+        "--quorum", type=whole_number, metavar="N", help="so many of these witnesses must have co-signed (default: all)"
+    )
+    parser.add_argument(
+        "--revocation", metavar="FILE", action="append", default=[], help="a key's revocation (`auditor key revoke`)"
+    )
+
+
+def add_witness_key(parser: argparse.ArgumentParser) -> None:
+    """The verb takes keys of witnesses."""
+    parser.add_argument(
+        "--witness-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="a witness that you trust: the line that `auditor witness` printed, or a file with it",
+    )
+
+
+def add_law_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb holds amounts against rules."""
+    parser.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
+    parser.add_argument(
+        "--mode",
+        choices=_MODES,
+        default=_MODES[0],
+        help="which rules bind: all that are printed as in effect, or those not known to be unenforced (default:"
+        " as_codified)",
+    )
+    add_rules_argument(parser)
+    parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
+
+
+def add_rules_argument(parser: argparse.ArgumentParser) -> None:
+    """The verb takes packs of one's own."""
+    parser.add_argument(
+        "--rules", metavar="FILE", action="append", default=[], help="a pack of rules of your own; may be repeated"
+    )
+
+
+def whole_number(text: str) -> int:
+    """A whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise ValueError("not a positive number")
+    return number
+
+
+def duration_s(text: str) -> float:
+    """A time in seconds, above 0."""
+    seconds = float(text)
+    if not seconds > 0:
+        raise ValueError("not a positive number of seconds")
+    return seconds
