@@ -44,7 +44,16 @@ def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
     required = metadata.get_all("Requires-Dist", [])
     always = {line.split(">")[0].lower() for line in required if "extra ==" not in line}
     assert always == {"pyyaml", "cryptography"}
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "cuda", "html", "terminal", "postgres", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "train",
+        "cuda",
+        "html",
+        "terminal",
+        "qr",
+        "postgres",
+        "fuzz",
+        "dev",
+    }
     assert scripts.split("\n")[:2] == ["[console_scripts]", "auditor = auditor.cli.main:entry_point"]
     assert "Apache License" in licence
     assert metadata["License-Expression"] == "Apache-2.0"

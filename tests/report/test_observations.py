@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -140,7 +141,8 @@ def test_processes_that_fit_on_their_device_together_are_no_alarm(
     view = make_view(devices=[h200], ranks=2, written_ranks=2, intervals=[(1, huge, 1)] * 40, interval_us=2 * SECOND_US)
     first, _ = plain(view, schema)["observed"]
     assert (first["alarms"], first["shared"]["exceeded"]) == ([], False)
-    assert "kept: what 2 processes counted on it needs at least 79.2 s, and they ran for 80.0 s" in everything(view)
+    words = r"kept: what 2 processes counted on it needs at least 79\.2 s, and they ran for 8\d\.\d s"  # the time of writing
+    assert re.search(words, everything(view))
 
 
 def test_a_run_much_too_short_for_its_count_is_an_alarm(make_view: Make, h200: dict[str, str], huge: Any) -> None:
