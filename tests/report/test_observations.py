@@ -141,7 +141,7 @@ def test_processes_that_fit_on_their_device_together_are_no_alarm(
     view = make_view(devices=[h200], ranks=2, written_ranks=2, intervals=[(1, huge, 1)] * 40, interval_us=2 * SECOND_US)
     first, _ = plain(view, schema)["observed"]
     assert (first["alarms"], first["shared"]["exceeded"]) == ([], False)
-    words = r"kept: what 2 processes counted on it needs at least 79\.2 s, and they ran for 8\d\.\d s"  # the time of writing
+    words = r"kept: what 2 processes counted on it needs at least 79\.2 s, and they ran for 8\d\.\d s"
     assert re.search(words, everything(view))
 
 
