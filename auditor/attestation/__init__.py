@@ -5,7 +5,7 @@ makes both into bytes, `envelope` signs and opens them (nothing is parsed before
 `json_text`. `checking` holds an attestation against files and against the ledger.
 """
 
-from auditor.attestation.checking import Check, check
+from auditor.attestation.checking import Check, Signer, check
 from auditor.attestation.drawing import draw
 from auditor.attestation.envelope import Opened, open_envelope, read_file, seal
 from auditor.attestation.predicate import PREDICATE_TYPE, Predicate
@@ -17,6 +17,7 @@ __all__ = [
     "Check",
     "Opened",
     "Predicate",
+    "Signer",
     "Statement",
     "Subject",
     "check",

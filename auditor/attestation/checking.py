@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.ledger import Verdict, compare
 from auditor.ledger.findings import Finding, sorted_by_weight, worst
+from auditor.ledger.outside import time_of_day
+from auditor.ledger.rotation import Succession
 from auditor.operations import add_up
 from auditor.report.words import plural
 
@@ -17,8 +19,17 @@ if TYPE_CHECKING:
     from auditor.attestation.statement import Statement
     from auditor.attestation.weights import Subject
     from auditor.ledger import Comparison, Reading, Recount, SegmentReading
+    from auditor.ledger.revocation import Revocation
 
 _MOST_NAMED = 20
+
+
+class Signer(NamedTuple):
+    """Who signed an attestation, whom its reader trusts, and what they know to be revoked."""
+
+    key: str
+    trusted: str | None = None
+    revocations: tuple[Revocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +43,25 @@ class Check:
 
 def check(
     statement: Statement,
-    key: str,
+    signer: Signer,
     weights: Sequence[Subject],
     reading: Reading | None,
     recount: Recount,
+    *,
+    judged: Reading | None,
 ) -> Check:
-    """The attestation, signed by ``key``, beside these files and, where there is one, the ledger.
+    """The attestation beside these files and, where there is one, the ledger.
 
+    judged: the reading whose verdict counts: that of the ledger held against what the reader brought along.
     INVALID: a file is not one of those attested, or amounts are not those of the ledger. DIVERGED: the ledger is not
     the one that was attested, or was cut. Otherwise the verdict of the ledger: as it is now, or as it was attested.
     """
     predicate = statement.predicate
     said = list(_of_weights(statement.subjects, weights))
-    said += _of_keys(key, predicate)
+    said += _of_keys(signer.key, predicate)
+    said += _of_revocations(signer, reading)
     grown = ""
-    if reading is None:
+    if reading is None or judged is None:
         said.append(_as_attested(predicate))
     else:
         comparison = compare(reading, predicate.heads(), recount)
@@ -54,7 +69,7 @@ def check(
         said += _of_run(predicate, reading)
         if not comparison.contradictions:
             said += _of_amounts(predicate, comparison.at_heads, recount)
-        said += [Finding(reading.verdict, f"The ledger is {reading.verdict}: {reading.reasons[0]}")]
+        said += [Finding(judged.verdict, f"The ledger is {judged.verdict}: {judged.reasons[0]}")]
         grown = _grown(comparison)
     return Check(
         verdict=worst(said),
@@ -82,6 +97,19 @@ def _named(what: str, names: Sequence[str]) -> Iterator[Finding]:
 def _of_keys(key: str, predicate: Predicate) -> Iterator[Finding]:
     if any(segment.key != key for segment in predicate.ledger.segments):
         yield Finding(Verdict.UNANCHORED, "It is signed by another key than the ledger that it speaks of.")
+
+
+def _of_revocations(signer: Signer, reading: Reading | None) -> Iterator[Finding]:
+    """Who has a say is as in a ledger: the key itself, one of its line, or the key that is trusted."""
+    segments = reading.segments if reading else ()
+    line = Succession(rotation for segment in segments for rotation in segment.rotations).line_through(signer.key)
+    for said in signer.revocations:
+        if said.key == signer.key and (said.by == signer.trusted or said.by in line):
+            yield Finding(
+                Verdict.INCOMPLETE,
+                f"The key that signed this was revoked as of {time_of_day(said.since_s)} ({said.reason}), and nothing"
+                " shows that it was signed before.",
+            )
 
 
 def _as_attested(predicate: Predicate) -> Finding:

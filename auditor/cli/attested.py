@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.attestation import check, digest_weights, open_envelope, read_file, read_statement
-from auditor.cli.reading import recount, verdict_code
+from auditor.attestation import Signer, check, digest_weights, open_envelope, read_file, read_statement
+from auditor.cli.reading import outside, read_directory, recount, verdict_code
 from auditor.errors import UsageError
-from auditor.ledger import read_ledger, read_public_key
+from auditor.ledger import read_public_key
+from auditor.ledger.outside import NOTHING
 from auditor.report.words import clean, plural
 from auditor.units import wire
 
@@ -20,19 +21,34 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Check the signature, then the files, then the ledger, and say in words what agrees."""
-    if options.attestation is None or options.weights is None:
-        raise UsageError("verify: --attestation and --weights go together")
+    _check_complete(options)
     path, how = Path(options.attestation), recount()
     trusted = [read_public_key(options.key)] if options.key else []
     opened = open_envelope(read_file(path), trusted, str(path))
     statement = read_statement(opened.payload, str(path))
     weights = digest_weights(Path(options.weights))
-    reading = read_ledger(Path(options.directory), recount=how) if options.directory else None
-    found = check(statement, opened.key, weights, reading, how)
+    brought = outside(options, Path(options.directory or "."))
+    reading = read_directory(Path(options.directory)) if options.directory else None
+    # A revocation leaves lines out of a reading, so what is attested is held against one without what was brought.
+    judged = read_directory(Path(options.directory), None, brought) if reading and brought != NOTHING else reading
+    signer = Signer(opened.key, next(iter(trusted), None), brought.revocations)
+    found = check(statement, signer, weights, reading, how, judged=judged)
     lines = [f"{path}: {found.verdict}", *(f"  - {reason}" for reason in found.reasons)]
     lines += _lines(statement, opened, found, trusted=bool(trusted))
     sys.stdout.write("\n".join(map(clean, lines)) + "\n")
     return int(verdict_code(found.verdict, options.require))
+
+
+def _check_complete(options: argparse.Namespace) -> None:
+    if options.attestation is None or options.weights is None:
+        raise UsageError("verify: --attestation and --weights go together")
+    if options.proof is not None:
+        raise UsageError("verify: --attestation and --proof are checked one at a time")
+    if options.directory is None and (options.head or options.witness_key):
+        raise UsageError(
+            "verify: --head and --witness-key are about a ledger, and none is named",
+            remedy="Name its directory beside --attestation, or leave them out.",
+        )
 
 
 def _lines(statement: Statement, opened: Opened, found: Check, *, trusted: bool) -> list[str]:

@@ -191,6 +191,36 @@ def test_a_segment_that_is_gone_and_another_run(attested, new_ledger, capsys):
     assert "It speaks of the run run-1; this ledger is of run-2" in capsys.readouterr().out
 
 
+def test_heads_that_were_kept_count_for_the_ledger_at_hand(attested, tmp_path, capsys):
+    kept = tmp_path / "kept.heads"
+    assert main(["anchor", str(attested.run.directory), "--out", str(kept), "--no-qr"]) == 0
+    assert attested.verify("--head", str(kept), "--require", "WITNESSED", ledger=True) == 0
+    assert "The ledger is WITNESSED" in capsys.readouterr().out
+    attested.run.segment(1, attempt=1)
+    assert attested.verify("--head", str(kept), "--require", "WITNESSED", ledger=True) == 5
+
+
+def test_what_is_about_a_ledger_asks_for_one(attested, tmp_path, capsys):
+    assert attested.verify("--head", str(tmp_path / "kept.heads")) == 2
+    assert "are about a ledger, and none is named" in capsys.readouterr().err
+    assert attested.verify("--proof", str(tmp_path / "proof")) == 2
+
+
+@pytest.mark.parametrize("ledger", [False, True])
+def test_what_a_revoked_key_attested_is_not_believed(attested, tmp_path, ledger, capsys):
+    revoked, stranger = tmp_path / "revoked", tmp_path / "stranger.pem"
+    load_or_create(stranger)
+    by_itself = ["key", "revoke", "--reason", "lost", "--key", str(attested.key_file), "--out", str(revoked)]
+    assert main(by_itself) == 0
+    assert attested.verify("--revocation", str(revoked), "--require", "UNANCHORED", ledger=ledger) == 5
+    told = capsys.readouterr().out
+    assert f"{attested.file}: INCOMPLETE\n" in told
+    assert "The key that signed this was revoked as of" in told
+    assert ("The ledger is INCOMPLETE" in told) is ledger
+    assert main([*by_itself[:4], "--key", str(stranger), "--out", str(revoked), attested.run.key.public_hex]) == 0
+    assert attested.verify("--revocation", str(revoked), "--require", "UNANCHORED", ledger=ledger) == 0
+
+
 def test_amounts_that_the_ledger_does_not_come_to(attested, capsys):
     def more(statement):
         operations = statement["predicate"]["operations"]
