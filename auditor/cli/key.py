@@ -38,9 +38,9 @@ def _show(path: Path, _: argparse.Namespace) -> None:
 def _rotate(path: Path, _: argparse.Namespace) -> None:
     step = rotate(path)
     sys.stdout.write(
-        f"{path}: the key {step.previous} is gone; it has named as its follower\n{step.following}\n"
-        "Who trusts the old key follows to the new one by the ledgers that are written from now on. A training that"
-        " runs takes the new key at its next interval.\n"
+        f"{path}: the key {step.previous} is gone, and has named as its follower\n{step.following}\n"
+        "Ledgers written from now on bear that statement, so --key with the old key accepts them. A training that runs"
+        " takes the new key at its next interval.\n"
     )
 
 

@@ -64,7 +64,7 @@ def _heads(source: str, directory: Path) -> list[SignedHead] | None:
 
 
 def _name(source: str) -> str:
-    return source if Path(source).is_file() else "the text that you kept"
+    return source if Path(source).is_file() else "the short text"
 
 
 def recount() -> Recount:

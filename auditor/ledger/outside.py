@@ -243,7 +243,7 @@ def _when(covered: Iterable[Covered]) -> str:
     evidence = [item.evidence for item in covered]
     times = [item.since_s for item in evidence if item.since_s is not None]
     kept = sorted({item.source for item in evidence if item.since_s is None})
-    said = f", co-signed by {time_of_day(max(times))}" if times else ""
+    said = f", co-signed no later than {time_of_day(max(times))}" if times else ""
     return said + (f", on the word of whoever kept {', '.join(kept[:_MOST_NAMED])}" if kept else "")
 
 

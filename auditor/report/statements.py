@@ -126,7 +126,7 @@ def earlier(view: View, finding: Finding) -> tuple[str, ...]:
 
 def _event(event: Event) -> str:
     standing = status_words(event.standing)
-    return joined(f"{event.since.isoformat()}: {standing}", after(event.note, standing))
+    return joined(f"from {event.since.isoformat()}: {standing}", after(event.note, standing))
 
 
 def opinion(found: Opinion) -> str:

@@ -122,7 +122,7 @@ def _thresholds(view: View) -> Iterator[Block]:
         yield Paragraph(f"{finding.title} ({finding.id})", "strong")
         told = [
             ("status", statements.status(view, finding)),
-            *(("before", text) for text in statements.earlier(view, finding)),
+            *(("earlier", text) for text in statements.earlier(view, finding)),
             ("counts", statements.counts(finding)),
             ("leaves out", statements.leaves_out(finding)),
             *(("" if i else "because", reason) for i, reason in enumerate(finding.reasons)),

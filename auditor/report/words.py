@@ -22,8 +22,8 @@ CHIPS_NOT_LEGAL_ADVICE = (
 )
 
 LEDGER_WORDS = {
-    "INVALID": "the record is false or damaged: do not rely on its numbers",
-    "DIVERGED": "the record contradicts a copy of its head held elsewhere: do not rely on its numbers",
+    "INVALID": "false or damaged: do not rely on its numbers",
+    "DIVERGED": "contradicts a copy of its head held elsewhere: do not rely on its numbers",
     "INCOMPLETE": "what is there is sound, but something is missing: the numbers are a floor",
     "UNANCHORED": "whole and signed by its own key; nobody outside holds its head, so a rewrite with the "
     "same key would not show",

@@ -242,7 +242,7 @@ def test_cosignatures_of_trusted_witnesses_in_the_directory_count(run, tmp_path)
     cosigned.cosign("w1", "w2")
     reading = read(run, cosigned.outside())
     assert reading.verdict is Verdict.WITNESSED
-    assert "co-signed by 2027-01-15T08:00:00Z" in reading.reasons[0]
+    assert "co-signed no later than 2027-01-15T08:00:00Z" in reading.reasons[0]
 
 
 def test_a_witness_of_the_same_name_and_another_key_does_not_count(run, tmp_path):
