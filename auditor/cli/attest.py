@@ -15,6 +15,7 @@ from auditor.cli.reading import day, recount
 from auditor.errors import ExitCode, UsageError, WeightsError
 from auditor.hardware import catalogue
 from auditor.ledger import SigningKey, load_or_create, read_ledger
+from auditor.ledger.heads import is_special
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,6 +53,9 @@ def _write(path: Path, data: bytes) -> None:
     """The file holds the data, whole, or is as it was."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
+        if is_special(path):
+            path.write_bytes(data)
+            return
         with draft.open("xb") as file:
             file.write(data)
             file.flush()

@@ -77,6 +77,11 @@ def keep_heads(directory: Path, file: HeadsFile) -> Path:
     return write_synced(folder / f"{hashlib.sha256(file.data).hexdigest()}.heads", file.data)
 
 
+def is_special(path: Path) -> bool:
+    """It is there, and neither a file nor a directory: /dev/stdout and pipes are written into, never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def write_synced(path: Path, data: bytes) -> Path:
     """The file holds these bytes, whole or not at all, and survives a loss of power.
 
@@ -84,6 +89,9 @@ def write_synced(path: Path, data: bytes) -> Path:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if is_special(path):
+            path.write_bytes(data)
+            return path
         new_folder = not path.parent.is_dir()
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import jsonschema
 import pytest
@@ -282,6 +283,18 @@ def test_large_files_are_streamed(tmp_path):
     (subject,) = digest_weights(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10
     assert subject.sha256 == "9acca8e8c22201155389f65abbf6bc9723edc7384ead80503839f49dcc56d767"
+
+
+def test_a_pipe_is_written_into_and_not_replaced(desk, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for verb in (["attest", "--weights", str(desk.weights), "--key", str(desk.key_file)], ["anchor", "--no-qr"]):
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert main([*verb, str(desk.run.directory), "--out", str(tmp_path / "pipe")]) == 0
+            assert os.read(reader, 20)
+        finally:
+            os.close(reader)
+        assert (tmp_path / "pipe").is_fifo()
 
 
 def test_the_old_attestation_stays_where_the_new_one_cannot_be_written(attested, tmp_path, capsys):
