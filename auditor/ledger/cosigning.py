@@ -92,7 +92,8 @@ def read_witness(source: str) -> Witness:
 
 def _from_file(source: str) -> str:
     try:
-        return read_text(Path(source), _KEY_FILE_BYTES).strip()
+        # What `auditor witness` prints may stand there whole: where it listens, then its key.
+        return read_text(Path(source), _KEY_FILE_BYTES).strip().rpartition("\n")[2]
     except NoteError as error:
         raise _no_key(source) from error
 

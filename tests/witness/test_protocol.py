@@ -79,6 +79,8 @@ def test_a_verifier_key_is_read_as_it_is_written_or_from_its_file(tmp_path):
     assert read_witness(f" {witness.verifier_key}\n") == witness
     (tmp_path / "w1.vkey").write_text(witness.verifier_key + "\n")
     assert read_witness(str(tmp_path / "w1.vkey")) == witness
+    (tmp_path / "printed").write_text(f"listening on http://127.0.0.1:8741\n{witness.verifier_key}\n")
+    assert read_witness(str(tmp_path / "printed")) == witness
     for text in (witness.verifier_key.replace("w1", "w2"), witness.verifier_key[:-1], "", "a+b+c", "/nowhere"):
         with pytest.raises(KeyFileError):
             read_witness(text)
