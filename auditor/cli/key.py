@@ -52,6 +52,12 @@ def _revoke(path: Path, options: argparse.Namespace) -> None:
         write_synced(Path(options.out), note.encode())
     else:
         sys.stdout.write(note)
+    if key == signer.public_hex:
+        # On stderr: on stdout the statement may stand.
+        sys.stderr.write(
+            f"auditor: {path} holds this key and goes on signing with it: move it aside, so that the next run makes"
+            " another, and give that one's public key to whoever verifies.\n"
+        )
 
 
 def _seconds(text: str | None) -> int:

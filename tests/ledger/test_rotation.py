@@ -422,7 +422,9 @@ def test_a_revocation_is_a_note_that_its_author_signed(keys, tmp_path, capsys):
         revoke(keys[0].public_hex, keys[1], since_s=1, reason="two\nlines")
     path = tmp_path / "key-0"
     assert main(["key", "revoke", "--key", str(path), "--reason", "lost", "--since", "2026-11-22T08:00:00Z"]) == 0
-    assert read_revocation(capsys.readouterr().out).since_s == 1795334400
+    told = capsys.readouterr()
+    assert read_revocation(told.out).since_s == 1795334400
+    assert f"{path} holds this key and goes on signing with it" in told.err
     assert main(["key", "revoke", "--key", str(path), "--reason", "x", "--since", "soon"]) == 2
 
 
