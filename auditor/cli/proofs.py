@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.cli.reading import outside
 from auditor.errors import ExitCode, LedgerDiverged
 from auditor.ledger import read_public_key
 from auditor.ledger.outside import Outside, time_of_day
-from auditor.ledger.proving import Extension, Inclusion, read_proof
-from auditor.ledger.signed import read_text
+from auditor.ledger.proving import Extension, Inclusion, Signed, read_proof
+from auditor.ledger.rotation import Succession
+from auditor.ledger.signed import SignedHead, read_text
 
 
 def check(options: argparse.Namespace) -> tuple[list[str], ExitCode]:
-    """What the proof shows, in words; 5 where fewer witnesses than asked for have co-signed its head.
+    """What the proof shows, in words; 5 where too few witnesses have co-signed its head, or its key was revoked.
 
     Raises: LedgerInvalid: it does not hold. NoteError: it is no proof. LedgerDiverged: it is of another head than the
     one that was kept.
@@ -29,11 +31,31 @@ def check(options: argparse.Namespace) -> tuple[list[str], ExitCode]:
     times = {witness.name: witness.time_of(head) for witness in brought.witnesses}
     said += [f"  witness     {name}: {_cosigned(time_s)}" for name, time_s in times.items()]
     said.append(f"  signed by   {proof.signed.key}{'' if trusted else _UNKNOWN}")
-    enough = sum(time_s is not None for time_s in times.values()) >= brought.quorum
-    return [f"{path}: holds", *said], ExitCode.PASS if enough else ExitCode.INCOMPLETE
+    revoked = [f"  revoked     {text}" for text in _revoked(proof.signed, trusted, head, brought, times.values())]
+    enough = sum(time_s is not None for time_s in times.values()) >= brought.quorum and not revoked
+    found = "holds, by a key that was revoked" if revoked else "holds"
+    return [f"{path}: {found}", *said, *revoked], ExitCode.PASS if enough else ExitCode.INCOMPLETE
 
 
 _UNKNOWN = " (as the proof says; whose key that is, it cannot say: --key)"
+
+
+def _revoked(
+    signed: Signed, trusted: str | None, head: SignedHead, brought: Outside, times: Iterable[int | None]
+) -> list[str]:
+    """Revocations by who has a say, where neither enough witnesses nor whoever verifies had the head before."""
+    line = Succession(signed.rotations).line_through(signed.key)
+    seen = sorted(time_s for time_s in times if time_s is not None)
+    since_s = seen[brought.quorum - 1] if 0 < brought.quorum <= len(seen) else None
+    if any(held.head.text == head.text for held in brought.held):
+        since_s = 0
+    return [
+        f"as of {time_of_day(said.since_s)} ({said.reason}); nothing shows that this head is from before"
+        for said in brought.revocations
+        if said.key == signed.key
+        and (said.by == trusted or said.by in line)
+        and (since_s is None or since_s > said.since_s)
+    ]
 
 
 def _inclusion(proof: Inclusion) -> list[str]:

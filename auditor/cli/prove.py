@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from auditor.errors import NoteError, UsageError
+from auditor.errors import LedgerInvalid, NoteError, UsageError
 from auditor.ledger.heads import cosigned, write_synced
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.notes import origin_of
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     segment = read_segment(path, None)
     if isinstance(segment, Unreadable) or segment.broken:
         cause = segment.cause if isinstance(segment, Unreadable) else segment.broken
-        raise NoteError(f"{path.name}: nothing is proved of a segment that is false: {cause}", remedy=_SEE_VERIFY)
+        raise LedgerInvalid(f"{path.name}: nothing is proved of a segment that is false: {cause}", remedy=_SEE_VERIFY)
     text = _proof(options, path, segment).text()
     if options.out:
         write_synced(Path(options.out), text.encode())

@@ -12,6 +12,7 @@ from auditor.cli.main import main
 from auditor.errors import LedgerInvalid, NoteError
 from auditor.ledger import load_or_create
 from auditor.ledger.proving import Extension, Inclusion, read_proof
+from auditor.ledger.revocation import revoke
 from auditor.ledger.rotation import make_rotation
 from tests.ledger.conftest import rewrite
 
@@ -195,6 +196,23 @@ def test_a_proof_follows_the_keys(run, capsys, tmp_path):
         assert main(["verify", "--proof", str(proof), "--key", key.public_hex]) == code
 
 
+def test_a_proof_by_a_revoked_key_counts_where_its_head_was_kept_before(run, capsys, tmp_path):
+    run.segment()
+    proof, kept = prove(run, tmp_path, "--seal"), tmp_path / "kept.heads"
+    anchored(run, capsys, "--out", str(kept))
+    revoked, foreign = tmp_path / "revoked", tmp_path / "foreign"
+    note = revoke(run.key.public_hex, run.key, since_s=1_800_000_000, reason="lost")
+    revoked.write_text(note)
+    stranger = load_or_create(tmp_path / "k1")
+    foreign.write_text(revoke(run.key.public_hex, stranger, since_s=1_800_000_000, reason="lost"))
+    check = ["verify", "--proof", str(proof), "--revocation"]
+    assert main([*check, str(revoked)]) == 5
+    assert "holds, by a key that was revoked" in capsys.readouterr().out
+    assert main([*check, str(revoked), "--head", str(kept)]) == 0
+    assert main([*check, str(foreign)]) == 0
+    capsys.readouterr()
+
+
 def test_an_extension_is_proved_without_the_ledger(run, capsys, tmp_path):
     book = run.book()
     run.interval(book, 0)
@@ -243,7 +261,7 @@ def test_a_segment_without_a_seal_has_none_to_prove_and_a_false_one_nothing(run,
     run.segment(seal=False)
     assert main(["prove", str(run.directory), SEGMENT, "--seal"]) == 2
     run.path().write_bytes(run.path().read_bytes().replace(b'"tiny"', b'"tine"'))
-    assert main(["prove", str(run.directory), SEGMENT, "--line", "1"]) == 2
+    assert main(["prove", str(run.directory), SEGMENT, "--line", "1"]) == 4
     assert "nothing is proved of a segment that is false" in capsys.readouterr().err
 
 
