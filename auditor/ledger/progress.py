@@ -40,7 +40,7 @@ class ResumedAt(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Intervals of a segment: those in lines above ``after_line``, up to a line or, where that is None, to a step."""
+    """Intervals of a segment: those in lines above ``after_line``, up to a line and a step where these are named."""
 
     after_line: int
     to_line: int | None
@@ -48,10 +48,8 @@ class Span(NamedTuple):
 
     def holds(self, line: int, first_step: int) -> bool:
         """Whether the interval in this line, which begins with this step, is one of them, at least in part."""
-        if line <= self.after_line:
+        if line <= self.after_line or (self.to_line is not None and line > self.to_line):
             return False
-        if self.to_line is not None:
-            return line <= self.to_line
         return self.to_step is None or first_step <= self.to_step
 
     def steps_of(self, line: int, first_step: int, steps: int) -> int:
@@ -181,7 +179,10 @@ def _target(
     if not earlier:
         faults[f"{segment.name} goes on from a state of {body.segment} that is later than itself"] = None
         return None
-    return source.genesis.attempt, Span(0, line, None) if own else Span(0, None, body.step)
+    if own:
+        return source.genesis.attempt, Span(0, line, None)
+    # Ranks do not take their steps at one moment: in the same attempt the state's may lie ahead. The way goes back.
+    return source.genesis.attempt, Span(0, resumed.line - 1 if source is segment else None, body.step)
 
 
 def check_weights(body: Weights) -> None:
@@ -208,11 +209,16 @@ def check_resumed(body: Resumed) -> None:
 
 
 def held_notes(segments: Iterable[SegmentReading]) -> Iterator[tuple[SegmentReading, Noted]]:
-    """Heads of these segments that the training's own checkpoints kept, as far as a later segment brought them back."""
+    """Heads of these segments that the training's own checkpoints kept, as far as a later segment brought them back.
+
+    One that was written anew has another nonce, so another origin: the head of its name is held against it too.
+    """
     segments = list(segments)
     origins = {origin_of(segment.genesis): segment for segment in segments}
+    names = {(segment.genesis.run_id, segment.name): segment for segment in segments}
     for segment in segments:
-        for resumed in segment.resumed:
-            noted = read_note(resumed.body.note) if resumed.body.note else None
-            if noted is not None and noted.origin in origins:
-                yield origins[noted.origin], noted
+        for body in (resumed.body for resumed in segment.resumed if resumed.body.note):
+            noted = read_note(body.note)
+            source = origins.get(noted.origin) or names.get((body.run_id, body.segment))
+            if source is not None:
+                yield source, noted

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from auditor.ledger.prices import Recount
 
+_NO_SIGNATURE = ""  # two heads of one length that differ: whatever stands there contradicts one of them
+
 
 def settle(
     directory: Path, segments: Sequence[SegmentReading], recount: Recount | None
@@ -30,7 +32,9 @@ def settle(
     said = [Finding(Verdict.INCOMPLETE, f"{fault}: nothing counts as abandoned by that.") for fault in way.faults]
     heads: dict[str, dict[int, str]] = {}
     for segment, noted in held_notes(segments):
-        heads.setdefault(segment.name, {})[noted.head.size + 1] = noted.signature
+        known, line = heads.setdefault(segment.name, {}), noted.head.size + 1
+        agrees = known.get(line, noted.signature) == noted.signature
+        known[line] = noted.signature if agrees else _NO_SIGNATURE
     settled = []
     for segment in segments:
         spans = way.spans.get(segment.name, [WHOLE])

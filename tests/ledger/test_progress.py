@@ -13,11 +13,11 @@ from auditor.ledger.keys import load_or_create
 from auditor.ledger.known import size_of
 from auditor.ledger.log import Draft
 from auditor.ledger.merkle import Frontier
-from auditor.ledger.notes import Signer, read_note
+from auditor.ledger.notes import Signer, origin_of, read_note
 from auditor.lines import read_record
 from auditor.records import Resumed, Weights
 from auditor.state import State
-from tests.ledger.conftest import Run, rewrite
+from tests.ledger.conftest import Run, head_at, rewrite
 
 
 def write(run: Run, ways: list[list[str | int]], rank: int = 0) -> list[State]:
@@ -119,6 +119,21 @@ def test_an_interval_that_another_ranks_state_parts_is_progress_as_a_whole_but_f
     assert run.read().steps == 2
 
 
+@pytest.mark.parametrize("taken_before", [1, 2, 3])
+def test_a_rank_that_goes_on_from_anothers_state_in_the_same_attempt(run, taken_before):
+    """Ranks do not take their steps at one moment: the other may stand before the state, at it, after it."""
+    (state,) = write(run, [["step", "step", "keep"]])
+    other = run.book(rank=1)
+    for number in range(taken_before):
+        run.interval(other, number, steps=1)
+    other.append(state.resumed())
+    run.interval(other, taken_before, steps=1)
+    other.seal("finished")
+    reading = run.read()
+    assert [one.abandoned_steps for one in reading.segments] == [0, max(0, taken_before - 2)]
+    assert reading.verdict == "UNANCHORED", reading.reasons
+
+
 def test_a_start_that_says_nothing_of_a_state_follows_what_was_there(run):
     write(run, [["step", "step"], ["step"]])
     reading = run.read()
@@ -154,6 +169,14 @@ def written_anew(run: Run, changed: int) -> bytes:
     return bytes(draft.data)
 
 
+@pytest.fixture
+def unnoted(monkeypatch):
+    """Segments note nothing of each other, which would show the same."""
+    monkeypatch.setattr("auditor.ledger.book.note_earlier", lambda path: [])
+    monkeypatch.setattr("auditor.ledger.book.note_others", lambda path, *, everything: [])
+
+
+@pytest.mark.usefixtures("unnoted")
 def test_a_head_that_was_kept_contradicts_what_was_written_anew_before_it(run):
     """The whole segment is signed again by its own key: what the next attempt noted of it shows that it was, and the
     head that a checkpoint brought back that it was before it."""
@@ -171,6 +194,33 @@ def test_a_head_that_was_kept_contradicts_what_was_written_anew_before_it(run):
         run.path().write_bytes(whole)
 
 
+@pytest.mark.usefixtures("unnoted")
+def test_a_head_that_was_kept_contradicts_a_segment_that_begins_anew(run):
+    """Another nonce makes it another log; it bears the same name in the same run."""
+    (state,) = write(run, [["step", "keep", "step"]])
+    run.path().unlink()
+    write(run, [["step"]])
+    book = run.book(attempt=1)
+    book.append(state.resumed())
+    book.seal("finished")
+    assert run.judge() == "DIVERGED"
+
+
+@pytest.mark.usefixtures("unnoted")
+def test_of_two_heads_of_one_length_the_one_that_stands_there_excuses_no_other(run):
+    (state,) = write(run, [["step", "keep", "step"], [0]])
+    run.path().write_bytes(written_anew(run, 2))
+    lines = run.path().read_bytes().splitlines()
+    size = read_note(state.note).head.size
+    anew = head_at(lines[:size], origin_of(read_record(lines[0]).body), run.key).note
+    assert run.judge() == "DIVERGED"
+    book = run.book(attempt=2)
+    book.append(dataclasses.replace(state.resumed(), note=anew))
+    book.seal("finished")
+    assert run.judge() == "DIVERGED"
+
+
+@pytest.mark.usefixtures("unnoted")
 def test_a_segment_cut_below_a_head_that_was_kept_has_diverged(run):
     write(run, [["step", "step", "keep", "step"], [0, "step"]])
     lines = run.path().read_bytes().splitlines(keepends=True)
