@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import socket
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from auditor.witness.state import Memory
 
 _IDLE_S = 15.0  # that a client may take for a piece of its request
+_CONNECTED_S = 60.0  # and that it may stay: whoever sends a byte now and then takes nobody's place for ever
 _MOST_CONNECTIONS = 256
 _CHECKPOINT = re.compile(r"/([0-9a-f]{64})/checkpoint")
 
@@ -58,9 +60,13 @@ class Server(ThreadingHTTPServer):
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
         """What the thread does."""
+        limit = threading.Timer(_CONNECTED_S, _hang_up, [request])
+        limit.daemon = True
+        limit.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            limit.cancel()
             self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
@@ -73,6 +79,13 @@ class Server(ThreadingHTTPServer):
             if hashlib.sha256(origin.encode()).hexdigest() == origin_hash:
                 return Answer(200, remembered.note)
         return Answer(404, "no checkpoint of such a log was co-signed here\n")
+
+
+def _hang_up(request: socket.socket | tuple[bytes, socket.socket]) -> None:
+    """Whoever waits for the client finds that it has gone."""
+    if isinstance(request, socket.socket):
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         """The body of the request; None where it has none that is taken, which is answered."""
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length", [])
+        length = lengths[0] if len(lengths) == 1 and "Transfer-Encoding" not in self.headers else ""
         if not (length.isascii() and length.isdigit() and len(length) < 10):
             self.close_connection = True
             self._answer(Answer(411, "the length of the request is missing\n"))
@@ -129,5 +143,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """One line on stderr."""
-        sys.stderr.write(f"auditor: witness: {format % args}\n")
+        """One line on stderr; a client has no say in how a terminal shows it."""
+        told = "".join(char if char.isprintable() else "?" for char in format % args)
+        sys.stderr.write(f"auditor: witness: {told}\n")

@@ -230,3 +230,45 @@ def test_a_client_that_says_too_much_or_too_little_is_answered(here, log):
             with contextlib.closing(connection):
                 connection.request("POST", path, b"x")
                 assert connection.getresponse().status == 404
+
+
+@pytest.mark.parametrize(
+    "header", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "4"}], ids=["two framings", "two lengths"]
+)
+def test_a_request_whose_length_could_be_read_in_two_ways_is_refused(here, header):
+    with here.served() as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        with contextlib.closing(connection):
+            connection.putrequest("POST", "/add-checkpoint")
+            for name, value in [("Content-Length", "3"), *header.items()]:
+                connection.putheader(name, value)
+            connection.endheaders(b"abc")
+            assert connection.getresponse().status == 411
+
+
+def test_whoever_sends_a_byte_now_and_then_takes_nobodys_place_for_ever(here, log, monkeypatch):
+    monkeypatch.setattr("auditor.witness.server._CONNECTED_S", 0.5)
+    monkeypatch.setattr("auditor.witness.server._MOST_CONNECTIONS", 1)
+    with here.served() as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=WITHIN_S) as slow:
+            slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+            until_s = time.monotonic() + WITHIN_S
+            with contextlib.suppress(OSError):
+                while time.monotonic() < until_s:
+                    slow.sendall(b"a")
+                    time.sleep(0.1)
+            assert time.monotonic() < until_s
+        assert ask_for(url, here.witness, log).head.head.size == 8
+
+
+def test_what_a_client_sends_cannot_steer_the_terminal(here, capsys):
+    with here.served() as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=WITHIN_S) as client:
+            client.sendall(b"GET /\x1b[31mred HTTP/1.1\r\nConnection: close\r\n\r\n")
+            while client.recv(4096):
+                pass
+    said = capsys.readouterr().err
+    assert "/?[31mred" in said
+    assert "\x1b" not in said
