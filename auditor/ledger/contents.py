@@ -15,6 +15,7 @@ from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
 from auditor.operations import Operations
 from auditor.records import (
     MOST_NOTED,
+    MOST_TOLD,
     TALLIES_LIMIT_BYTES,
     WEIGHTS_LIMIT_BYTES,
     Body,
@@ -65,6 +66,7 @@ class Contents:
         self._notes: list[Body] = []
         self._resumed: list[ResumedAt] = []
         self._weights_bytes = 0
+        self._told = 0  # records that only inform
         self._sealed = False
         self._line = 0  # of the record that is taken
         self._last = 0  # line of the checkpoint that vouches for it
@@ -222,8 +224,17 @@ class Contents:
             case Weights():
                 check_weights(body)
                 self._spend_on_weights(body)
+                self._notes.append(body)
             case SecondOpinion():
                 _check_opinion(body)
+                self._tell(body)
+            case _:
+                self._tell(body)
+
+    def _tell(self, body: Body) -> None:
+        self._told += 1
+        if self._told > MOST_TOLD:
+            raise LedgerInvalid(f"it has more than the {MOST_TOLD} records allowed that only inform")
         self._notes.append(body)
 
     def _spend_on_weights(self, body: Weights | Resumed) -> None:
@@ -246,7 +257,7 @@ class Contents:
             if self._line != self._last - 1:
                 raise LedgerInvalid("a rotation of the segment's key is not the last record before its checkpoint")
             self.keys.append(body.following)
-        self._notes.append(body)
+        self._tell(body)
 
     def _note_heads(self, body: NotedHeads) -> None:
         self.noted += body.heads

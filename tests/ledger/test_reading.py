@@ -14,7 +14,7 @@ from auditor.ledger import Recount, read_ledger
 from auditor.ledger.curve import MOST_POINTS
 from auditor.ledger.notices import MOST_SIGHTS
 from auditor.operations import Amount, add_up
-from auditor.records import Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
+from auditor.records import Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
 from tests.ledger.conftest import rewrite
 
 if TYPE_CHECKING:
@@ -382,3 +382,15 @@ def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run
     assert kept[-2:] == [looks - 2, looks - 1]
     assert MOST_SIGHTS // 2 <= len(kept) <= MOST_SIGHTS
     assert reading.hardware[-1].event == "lost"
+
+
+def test_records_that_only_inform_have_a_bound_for_the_reader(run, monkeypatch) -> None:
+    """They are signed by whoever writes the ledger: without a bound, what a reader keeps is theirs to say."""
+    monkeypatch.setattr("auditor.ledger.contents.MOST_TOLD", 3)
+    book = run.book(role="launcher", expected_ranks=0, counter="", devices=())
+    for number in range(4):
+        assert run.read().verdict == "INCOMPLETE", number
+        book.append(Exit(code=0, signal=0, processes=0))
+    assert "more than the 3 records allowed that only inform" in reasons(run)
+    assert run.read().verdict == "INVALID"
+    book.close()
