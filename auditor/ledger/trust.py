@@ -73,7 +73,7 @@ class Keys:
         yield from (Finding(Verdict.INVALID, f"{_capital(fault)}.") for fault in self._succession.faults)
         yield from capped(list(self._of_order(segments)))
         yield from (
-            Finding(Verdict.UNANCHORED, f"A revocation of {said.key} by {said.by} does not count: that key has no say.")
+            Finding(Verdict.WITNESSED, f"A revocation of {said.key} by {said.by} does not count: that key has no say.")
             for said in self._foreign
         )
         if self._trusted is None:
