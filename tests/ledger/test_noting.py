@@ -151,16 +151,13 @@ def test_where_time_runs_out_what_is_left_is_counted(run, monkeypatch):
     assert (len(heads.heads), heads.others) == (1, 2)
 
 
-def test_a_thousand_ranks_cost_each_no_more_than_a_few(run):
+def test_of_a_thousand_ranks_each_reads_a_few(run):
     template = run.segment()
     data = run.path(RANK_0).read_bytes()
     for rank in range(1, 1000):
         name = segment_name(dataclasses.replace(template.writer.genesis, rank=rank))
         run.path(name).write_bytes(data)
-    began_s = time.perf_counter()
     (heads,) = noting.note_others(run.path("rank-00500.attempt-000.jsonl"), everything=False)
-    took_s = time.perf_counter() - began_s
     assert (len(heads.heads), heads.others) == (8, 991)
-    assert took_s < 0.5
     (heads,) = noting.note_others(run.path("launcher.attempt-000.jsonl"), everything=True)
     assert len(heads.heads) == 1000
