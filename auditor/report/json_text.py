@@ -83,6 +83,7 @@ def _ledger(view: View) -> dict[str, Any]:
         "ranks_expected": ledger.ranks_expected,
         "ranks_seen": ledger.ranks_seen,
         "head": ledger.head,
+        "keys": list(ledger.keys),
     }
 
 

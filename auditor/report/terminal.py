@@ -246,6 +246,7 @@ def _ledger(view: View) -> Iterator[Block]:
             ("records", f"{ledger.records:,}"),
             ("ranks", f"{ledger.ranks_seen:,} of {plural(ledger.ranks_expected, 'expected rank')}"),
             ("head", ledger.head),
+            *_continued("signed by", ledger.keys[:_MOST_ROWS]),
         )
     )
     if ledger.reasons:

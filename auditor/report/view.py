@@ -60,6 +60,7 @@ class Ledger:
     ranks_expected: int
     ranks_seen: int
     head: str
+    keys: tuple[str, ...]  # public, that signed it, in hexadecimal
 
     @property
     def trusted(self) -> bool:
@@ -214,6 +215,7 @@ def _ledger(reading: Reading) -> Ledger:
         ranks_expected=reading.ranks_expected,
         ranks_seen=reading.ranks_seen,
         head=reading.head,
+        keys=tuple(dict.fromkeys(key for segment in reading.segments for key in segment.keys)),
     )
 
 

@@ -187,7 +187,7 @@ def steady() -> Callable[[View], View]:
         return dataclasses.replace(
             view,
             run=dataclasses.replace(view.run, started="2026-11-22T21:40:00Z", ended="2026-11-22T21:41:30Z"),
-            ledger=dataclasses.replace(view.ledger, head="0" * 64),
+            ledger=dataclasses.replace(view.ledger, head="0" * 64, keys=("2" * 64,)),
             digests=dict.fromkeys(view.digests, "1" * 64),
         )
 
