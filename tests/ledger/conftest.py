@@ -27,7 +27,7 @@ from auditor.ledger.notes import Signer, head_of
 from auditor.ledger.signed import SignedHead, read_head
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations
-from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record
+from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record, Weights
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 
     from auditor.ledger import Head
     from auditor.records import Body
+
+WEIGHTS = Weights(
+    event="saved",
+    name="m.pt",
+    form="torch",
+    step=1,
+    digest="a" * 64,
+    tensors="",
+    size_bytes=3,
+    files=(("a" * 64, 3, ""),),
+    missed="",
+)
 
 
 @dataclass

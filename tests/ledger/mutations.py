@@ -36,9 +36,8 @@ from auditor.records import (
     Resumed,
     SecondOpinion,
     Synced,
-    Weights,
 )
-from tests.ledger.conftest import Run, records_of
+from tests.ledger.conftest import WEIGHTS, Run, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,16 +57,8 @@ _TEXTS = [
 ]  # fmt: skip
 _CUT = b"torn!"
 _FORMER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"another key of tests, no secret\0"))
-_WEIGHTS = Weights(
-    event="saved",
-    name="model.safetensors",
-    form="safetensors",
-    step=4,
-    digest="a" * 64,
-    tensors="",
-    size_bytes=8,
-    files=(("a" * 64, 8, ""),),
-    missed="",
+_WEIGHTS = replace(
+    WEIGHTS, name="model.safetensors", form="safetensors", step=4, size_bytes=8, files=(("a" * 64, 8, ""),)
 )
 
 

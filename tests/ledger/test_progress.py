@@ -17,7 +17,7 @@ from auditor.ledger.notes import Signer, origin_of, read_note
 from auditor.lines import read_record
 from auditor.records import Resumed, Weights
 from auditor.state import State
-from tests.ledger.conftest import Run, head_at, rewrite
+from tests.ledger.conftest import WEIGHTS, Run, head_at, rewrite
 
 
 def write(run: Run, ways: list[list[str | int]], rank: int = 0) -> list[State]:
@@ -257,22 +257,11 @@ def test_a_state_that_cannot_be_placed_is_told_and_changes_nothing(run):
     ],
 )
 def test_weights_that_say_something_else_are_refused_when_written_and_when_read(run, changes):
-    sound = Weights(
-        event="saved",
-        name="m.pt",
-        form="torch",
-        step=1,
-        digest="a" * 64,
-        tensors="",
-        size_bytes=3,
-        files=(("a" * 64, 3, ""),),
-        missed="",
-    )
-    false = dataclasses.replace(sound, **changes)
+    false = dataclasses.replace(WEIGHTS, **changes)
     book = run.book()
     with pytest.raises(LedgerInvalid, match="weights: "):
         book.weights(false)
-    book.weights(sound)
+    book.weights(WEIGHTS)
     book.seal("finished")
     assert run.judge() == "UNANCHORED"
     rewrite(run, lambda body: false if isinstance(body, Weights) else body)
@@ -300,23 +289,12 @@ def test_a_note_is_read_as_it_was_written(run):
 
 
 def test_records_of_checkpoints_have_bounded_room(run, monkeypatch):
-    one = Weights(
-        event="saved",
-        name="m.pt",
-        form="torch",
-        step=1,
-        digest="a" * 64,
-        tensors="",
-        size_bytes=3,
-        files=(("a" * 64, 3, ""),),
-        missed="",
-    )
-    limit = 3 * size_of(one)
+    limit = 3 * size_of(WEIGHTS)
     monkeypatch.setattr("auditor.ledger.book.WEIGHTS_LIMIT_BYTES", limit)
     monkeypatch.setattr("auditor.ledger.contents.WEIGHTS_LIMIT_BYTES", limit)
     book = run.book()
     for _ in range(6):
-        book.weights(one)
+        book.weights(WEIGHTS)
     book.seal("finished")
     reading = run.read()
     assert (len(reading.weights), reading.verdict) == (3, "UNANCHORED")

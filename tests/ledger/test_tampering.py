@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 import shutil
@@ -9,8 +10,9 @@ import shutil
 import pytest
 
 from auditor.errors import LedgerInvalid
-from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion, Weights
+from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion
 from auditor.state import State
+from tests.ledger.conftest import WEIGHTS
 
 FALSE = {"INVALID", "LedgerInvalid"}  # the latter where nothing stands before what is false
 WORSE = FALSE | {"INCOMPLETE", "NotALedger"}
@@ -44,18 +46,7 @@ def golden(run):
     book.hardware("observed", "GPU-1", {"energy_mj": "5"})
     run.interval(book, 1)
     state = State.of(book)
-    weights = Weights(
-        event="saved",
-        name="m.pt",
-        form="torch",
-        step=6,
-        digest="a" * 64,
-        tensors="",
-        size_bytes=3,
-        files=(("a" * 64, 3, ""),),
-        missed="",
-    )
-    book.weights(weights)
+    book.weights(dataclasses.replace(WEIGHTS, step=6))
     book.append(state.resumed())
     book.hardware("observed", "GPU-1", {"energy_mj": "6"})
     fold(run, book)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,16 +19,15 @@ key, run, new_run = ledgers.key, ledgers.run, ledgers.new_run
 
 def weights(event: str, digest: str, *, name: str = "m.pt", files: tuple[str, ...] = (), tensors: str = "") -> Weights:
     """A checkpoint whose digests are a digit over and over."""
-    return Weights(
+    return replace(
+        ledgers.WEIGHTS,
         event=event,
         name=name,
-        form="torch",
         step=3,
         digest=digest * 64,
         tensors=tensors * 64,
         size_bytes=8,
         files=tuple((file * 64, 8, file) for file in files or (digest,)),
-        missed="",
     )
 
 

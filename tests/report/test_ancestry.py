@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from auditor.lineage import declared
 from auditor.records import Weights
 from auditor.report import html, terminal
 from auditor.report import view as views
+from tests.ledger.conftest import WEIGHTS
 from tests.report.conftest import AS_OF, GENERATED, STEP, Writing, read, write
 
 if TYPE_CHECKING:
@@ -18,17 +20,7 @@ if TYPE_CHECKING:
 
 
 def weights(event: str, digit: str, name: str = "base.pt") -> Weights:
-    return Weights(
-        event=event,
-        name=name,
-        form="torch",
-        step=0,
-        digest=digit * 64,
-        tensors="",
-        size_bytes=12,
-        files=((digit * 64, 12, ""),),
-        missed="",
-    )
+    return replace(WEIGHTS, event=event, name=name, digest=digit * 64, files=((digit * 64, 3, ""),))
 
 
 SAID = f"""
