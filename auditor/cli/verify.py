@@ -22,6 +22,9 @@ def run(options: argparse.Namespace) -> int:
         message = "verify: expected a directory, --proof FILE or --attestation FILE"
         raise UsageError(message, remedy="See: auditor verify --help")
     if options.proof:
+        if options.require:
+            message = f"verify --proof: --require {options.require} is asked of a ledger, and a proof has no verdict"
+            raise UsageError(message, remedy="Ask for co-signatures of its head: --witness-key KEY, and --quorum N.")
         lines, code = proofs.check(options)
         sys.stdout.write("\n".join(map(clean, lines)) + "\n")
         return int(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import socket
 import sys
@@ -75,10 +74,10 @@ class Server(ThreadingHTTPServer):
 
     def checkpoint(self, origin_hash: str) -> Answer:
         """The latest head of the log with this hash, as it was co-signed."""
-        for origin, remembered in self.memory.origins():
-            if hashlib.sha256(origin.encode()).hexdigest() == origin_hash:
-                return Answer(200, remembered.note)
-        return Answer(404, "no checkpoint of such a log was co-signed here\n")
+        remembered = self.memory.named(origin_hash)
+        if remembered is None:
+            return Answer(404, "no checkpoint of such a log was co-signed here\n")
+        return Answer(200, remembered.note)
 
 
 def _hang_up(request: socket.socket | tuple[bytes, socket.socket]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import sqlite3
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.errors import KeyFileError, WitnessError, WitnessStateError
+from auditor.errors import WitnessError, WitnessStateError
 from auditor.ledger.keys import SigningKey, load_or_create
 from auditor.ledger.places import sync_directory
 
@@ -26,8 +27,8 @@ _KEY_FILE, _DATABASE, _LOCK = "key.pem", "memory.sqlite", "lock"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (public_key TEXT NOT NULL, name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS logs (
-    origin TEXT PRIMARY KEY, slot TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, root TEXT NOT NULL,
-    time_s INTEGER NOT NULL, note TEXT NOT NULL
+    origin TEXT PRIMARY KEY, origin_hash TEXT NOT NULL UNIQUE, slot TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
+    root TEXT NOT NULL, time_s INTEGER NOT NULL, note TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 _BUSY_S = 10.0
@@ -86,8 +87,6 @@ class Memory:
             _identify(database, identity, key, name, directory)
         except (sqlite3.Error, OSError) as error:
             raise _unusable(path, error) from error
-        except KeyFileError:
-            raise
         return cls(database, lock, key, name)
 
     def close(self) -> None:
@@ -101,8 +100,12 @@ class Memory:
 
         Raises: WitnessStateError: the memory cannot be read.
         """
+        return self.named(_hash(origin))
+
+    def named(self, origin_hash: str) -> Remembered | None:
+        """The same, of the log whose origin has this SHA-256, as hexadecimal digits."""
         with self._deciding, _readable():
-            return self._latest(origin)
+            return self._latest(origin_hash)
 
     def decide(
         self, origin: str, slot: str, decision: Callable[[Remembered | None], Remembered | None]
@@ -114,19 +117,19 @@ class Memory:
         Raises: SlotTaken: another log has the slot. WitnessStateError: the disk failed; nothing was decided.
         """
         with self._deciding, _readable(), self._transaction():
-            before = self._latest(origin)
+            before = self._latest(_hash(origin))
             if before is None and self._database.execute("SELECT 1 FROM logs WHERE slot = ?", (slot,)).fetchone():
                 raise SlotTaken
             after = decision(before)
             if after is None:
                 return before, False
-            row = (origin, slot, after.size, after.root, after.time_s, after.note)
-            self._database.execute("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?)", row)
+            row = (origin, _hash(origin), slot, after.size, after.root, after.time_s, after.note)
+            self._database.execute("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         return after, True
 
-    def _latest(self, origin: str) -> Remembered | None:
-        query = "SELECT size, root, time_s, note FROM logs WHERE origin = ?"
-        row = self._database.execute(query, (origin,)).fetchone()
+    def _latest(self, origin_hash: str) -> Remembered | None:
+        query = "SELECT size, root, time_s, note FROM logs WHERE origin_hash = ?"
+        row = self._database.execute(query, (origin_hash,)).fetchone()
         return Remembered(size=row[0], root=row[1], time_s=row[2], note=row[3]) if row else None
 
     @contextlib.contextmanager
@@ -140,15 +143,13 @@ class Memory:
                 self._database.execute("ROLLBACK")
             raise
 
-    def origins(self) -> list[tuple[str, Remembered]]:
-        """All logs, each with its latest head."""
-        with self._deciding, _readable():
-            rows = self._database.execute("SELECT origin, size, root, time_s, note FROM logs ORDER BY origin")
-            return [(row[0], Remembered(size=row[1], root=row[2], time_s=row[3], note=row[4])) for row in rows]
-
 
 class SlotTaken(Exception):
     """Another log has the slot."""
+
+
+def _hash(origin: str) -> str:
+    return hashlib.sha256(origin.encode()).hexdigest()
 
 
 def _locked(directory: Path) -> int:

@@ -228,6 +228,8 @@ def test_an_extension_is_proved_without_the_ledger(run, capsys, tmp_path):
         r"extends     its head of \d+ lines \(the one that you kept\), by a head of", capsys.readouterr().out
     )
     assert main(["verify", "--proof", str(proof)]) == 0
+    assert main(["verify", "--proof", str(proof), "--require", "WITNESSED"]) == 2
+    assert "--quorum" in capsys.readouterr().err
     assert main(["verify", "--proof", str(proof), "--head", str(other)]) == 4
     assert "another head" in capsys.readouterr().err
     assert main(["verify", "--proof", str(proof), "--key", "0" * 64]) == 4

@@ -205,7 +205,7 @@ def test_what_was_cosigned_is_remembered_by_the_next_process(tmp_path, log, key,
     here.memory = again
     assert here.add(log.request(0, 5)).body == "5\n"
     assert here.add(log.forked().request(5, 6)).status == 422
-    assert [origin for origin, _ in again.origins()] == [log.origin]
+    assert again.latest(log.origin) is not None
 
 
 def test_a_witness_that_lost_its_memory_does_not_start(tmp_path, here):
