@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import operator
 import threading
-import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache, reduce
 from typing import Any
@@ -34,6 +33,7 @@ from auditor.counting.devices import Replays
 from auditor.counting.graphs import Calls
 from auditor.counting.heard import DeviceCalls, both
 from auditor.counting.phases import PhaseTracker
+from auditor.counting.thread_calls import Key, ThreadCalls
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -50,31 +50,8 @@ _OPAQUE = ("triton_kernel_wrapper",)
 # Those that take functions and refuse to run under a mode; what they call is counted instead.
 _BRANCHING = frozenset({"cond", "invoke_subgraph", "scan", "strict_mode"})
 
-Key = tuple[Any, Phase, tuple[Any, ...]]
-
-
-class _Owner:
-    """Lives as long as the thread whose local storage holds it."""
-
-    __slots__ = ("__weakref__", "cell")
-
-    def __init__(self, cell: _Cell) -> None:
-        self.cell = cell
-
-
-class _Cell:
-    """The calls that one thread has counted."""
-
-    __slots__ = ("calls", "owner", "taken")
-
-    def __init__(self) -> None:
-        self.calls: dict[Key, int] = {}
-        self.taken: dict[Key, int] = {}  # what was read so far, where another thread owns the cell
-        self.owner: weakref.ref[_Owner] | None = None
-
 
 class _Local(threading.local):
-    owner: _Owner | None = None
     hidden = 0  # how many reasons there are not to note what this thread runs
 
 
@@ -128,7 +105,7 @@ class DispatchCounter:
         self._on_error = on_error
         self._on_due = on_due
         self._local = _Local()
-        self._cells: list[_Cell] = []
+        self._threads = ThreadCalls()
         self._schemas: dict[Any, Schema] = {}
         self._signatures: dict[tuple[Any, tuple[Any, ...]], Signature] = {}
         self._composites: dict[Any, bool] = {}
@@ -208,16 +185,13 @@ class DispatchCounter:
             self._tell_due()
 
     def _take_noted(self) -> Tally:
+        return self._tally(self._threads.take())
+
+    def _tally(self, noted: Iterable[tuple[Key, int]]) -> Tally:
         calls: dict[Entry, int] = {}
-        owner = self._local.owner
-        mine = owner.cell if owner else None
-        for cell in list(self._cells):
-            ended = cell.owner is not None and cell.owner() is None
-            for key, number in self._drain(cell, own=cell is mine or ended).items():
-                entry = Entry(self._signatures[key[0], key[2]], key[1], self.purpose)
-                calls[entry] = calls.get(entry, 0) + number
-            if ended:
-                self._cells.remove(cell)
+        for (called, phase, described), number in noted:
+            entry = Entry(self._signatures[called, described], phase, self.purpose)
+            calls[entry] = calls.get(entry, 0) + number
         return Tally(calls)
 
     def cut(self) -> Callable[[], Tally] | None:
@@ -227,35 +201,15 @@ class DispatchCounter:
 
     def peek(self) -> Tally:
         """What this thread has counted and nobody has taken yet; it stays to be taken."""
-        owner = self._local.owner
-        if owner is None:
-            return Tally({})
-        calls: dict[Entry, int] = {}
-        for key, number in owner.cell.calls.items():
-            entry = Entry(self._signatures[key[0], key[2]], key[1], self.purpose)
-            calls[entry] = calls.get(entry, 0) + number - owner.cell.taken.get(key, 0)
-        return Tally(calls)
+        return self._tally(self._threads.peek())
 
     def forget(self) -> None:
         """Drop what was counted; for a forked child, whose parent keeps it."""
-        self._cells = []
+        self._threads = ThreadCalls()
         self._local = _Local()
         self._aside = Aside(self._take_noted)
         self._devices.forget()
         devices.forget()
-
-    @staticmethod
-    def _drain(cell: _Cell, *, own: bool) -> Mapping[Key, int]:
-        """Calls not read before. A cell of this thread is emptied; another's goes on growing and is compared."""
-        if own:
-            calls, cell.calls = cell.calls, {}
-            taken, cell.taken = cell.taken, {}
-        else:
-            calls, taken = cell.calls.copy(), cell.taken
-            cell.taken = calls
-        if not taken:
-            return calls
-        return {key: number - taken.get(key, 0) for key, number in calls.items() if number > taken.get(key, 0)}
 
     def note(self, func: Any, args: Any, kwargs: Any) -> None:
         """Add one executed call; a failure goes to ``on_error``, if there is one."""
@@ -315,8 +269,7 @@ class DispatchCounter:
             self.phases.end_update()
 
     def _add_all(self, calls: Calls) -> None:
-        owner = self._local.owner or self._new_owner()
-        known, signatures = owner.cell.calls, self._signatures
+        known, signatures = self._threads.here(), self._signatures
         for (signature, phase), number in calls.items():
             key = (signature, phase, ())
             known[key] = known.get(key, 0) + number
@@ -329,8 +282,7 @@ class DispatchCounter:
         return any(isinstance(mode, _Mode) and mode.counter is self for mode in stack)
 
     def _add(self, key: Key) -> None:
-        owner = self._local.owner or self._new_owner()
-        calls = owner.cell.calls
+        calls = self._threads.here()
         calls[key] = calls.get(key, 0) + 1
         if self.due:
             self._tell_due()
@@ -339,13 +291,6 @@ class DispatchCounter:
         if self.due and self._on_due is not None:
             self.due = False
             self._on_due()
-
-    def _new_owner(self) -> _Owner:
-        cell = _Cell()
-        owner = self._local.owner = _Owner(cell)
-        cell.owner = weakref.ref(owner)
-        self._cells.append(cell)
-        return owner
 
     def is_composite(self, func: Any) -> bool:
         """Whether the operator is only made of others, which will be seen themselves."""
