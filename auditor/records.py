@@ -16,6 +16,7 @@ from typing import ClassVar
 SCHEMA_NUMBER = 3
 LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
+MOST_RECENT = 8  # tallies whose amounts `Totals` repeats
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
 MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits
@@ -228,15 +229,37 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
-    """The last record: the segment's totals, so that a reader need not add them up."""
+class Cumulative:
+    """What the segment came to so far, and its tree: whoever has the lines from here on needs none before them.
 
-    kind: ClassVar[str] = "seal"
+    The signature of the next checkpoint follows from these nodes and the lines in between, so it vouches for both.
+    """
+
+    lines: int  # that stand before this one
+    nodes: tuple[str, ...]  # the tree over them: the roots of its complete subtrees, the largest first, in base64
     steps: int
     elapsed_us: int
     operations: tuple[tuple[str, ...], ...]
     unpriced: Mapping[str, int]
     gaps: int
+    floors: int  # of these gaps, those because of which operations may be missing
+    resumed: int  # how often the training went on from a kept state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals(Cumulative):
+    """The totals now and then, so that the end of a segment that was never sealed tells what it came to."""
+
+    kind: ClassVar[str] = "totals"
+    # (number, operations, unpriced) of the tallies that intervals since the last totals referred to most
+    tallies: tuple[tuple[int, tuple[tuple[str, ...], ...], Mapping[str, int]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal(Cumulative):
+    """The last record: the segment's totals, so that a reader need not add them up."""
+
+    kind: ClassVar[str] = "seal"
     reason: str  # "finished", "stopped", "forked", ...
 
 
@@ -266,6 +289,7 @@ Body = (
     | Exit
     | Recovered
     | Synced
+    | Totals
     | Seal
     | Checkpoint
 )

@@ -100,9 +100,19 @@ def write_long(directory: Path, intervals: int, per_write: int) -> None:
                 file.write(draft.data)
                 draft.data.clear()
         operations = add_up(zip(news.operations, (step - 1, intervals), strict=True))
-        course = {"steps": step - 1, "elapsed_us": intervals * _INTERVAL_US}
-        seal = Seal(**course, **amounts_of(operations), gaps=0, reason="finished")
-        draft.add(write_record(Record(time_us=time_us + course["elapsed_us"], body=seal)))
+        elapsed_us = intervals * _INTERVAL_US
+        seal = Seal(
+            lines=0,
+            nodes=(),
+            steps=step - 1,
+            elapsed_us=elapsed_us,
+            **amounts_of(operations),
+            gaps=0,
+            floors=0,
+            resumed=0,
+            reason="finished",
+        )
+        draft.add(write_record(Record(time_us=time_us + elapsed_us, body=draft.place(seal))))
         draft.sign()
         file.write(draft.data)
 

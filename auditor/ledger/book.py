@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
-from auditor.ledger.known import Known, amounts_of, size_of
+from auditor.ledger.known import Amounts, Known, amounts_of, rows_of, size_of, unpriced_of
 from auditor.ledger.noting import note_earlier, note_others
 from auditor.ledger.progress import check_resumed, check_weights
 from auditor.ledger.rotation import check_rotation
@@ -30,6 +30,7 @@ from auditor.records import (
     Rotation,
     Seal,
     SecondOpinion,
+    Totals,
     Weights,
 )
 from auditor.tally import Purpose, Tally, merge
@@ -43,6 +44,19 @@ if TYPE_CHECKING:
     from auditor.ledger.segment import SegmentWriter
 
 _MOST_WAITING = 64  # hardware records that wait for the next write
+TOTALS_EVERY = 256  # intervals
+
+
+class _Cumulative(Amounts):
+    """The fields of a `Cumulative` record."""
+
+    lines: int
+    nodes: tuple[str, ...]
+    steps: int
+    elapsed_us: int
+    gaps: int
+    floors: int
+    resumed: int
 
 
 class SegmentBook:
@@ -57,7 +71,8 @@ class SegmentBook:
         self._known = Known()
         self._forms: dict[tuple[str, str, tuple[str, ...]], int] = {}  # of hardware records written in full
         self._waiting: list[Body] = []
-        self._gaps = 0
+        self._gaps = self._floors = self._resumed = 0
+        self._intervals = 0  # since the last totals
         self._weights_bytes = 0
         self._folded = Operations.none()
         self.steps = 0
@@ -102,6 +117,7 @@ class SegmentBook:
         kept = _coalesce(parts)
         self._check_course(first_step, steps, elapsed_us)
         with self._lock, self._writer.fatal():
+            self._tell_totals()
             news = self._known.news([tally for tally, _ in kept], price)
             course = {"first_step": first_step, "steps": steps, "elapsed_us": elapsed_us}
             if news is None:
@@ -114,7 +130,29 @@ class SegmentBook:
                 self._known.learn(news, tallies)
             self.steps += steps
             self.elapsed_us = elapsed_us
+            self._intervals += 1
             return head
+
+    def _tell_totals(self) -> None:
+        """Now and then, what all intervals so far come to is part of the next write."""
+        if self._intervals < TOTALS_EVERY:
+            return
+        self._intervals = 0
+        recent = [(number, rows_of(amount), unpriced_of(amount)) for number, amount in self._known.settle()]
+        self._waiting.append(Totals(**self._cumulative(), tallies=tuple(recent)))
+
+    def _cumulative(self) -> _Cumulative:
+        """What all intervals so far come to; the writer adds the place."""
+        return {
+            "lines": 0,
+            "nodes": (),
+            "steps": self.steps,
+            "elapsed_us": self.elapsed_us,
+            **amounts_of(self.operations),
+            "gaps": self._gaps,
+            "floors": self._floors,
+            "resumed": self._resumed,
+        }
 
     def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit) -> Head:
         """A record that stands for itself is written."""
@@ -125,6 +163,10 @@ class SegmentBook:
         """The records are written, before them what waits."""
         head = self._writer.append_all([*self._waiting, *bodies])
         self._waiting.clear()
+        gaps = [body for body in bodies if isinstance(body, Gap)]
+        self._gaps += len(gaps)
+        self._floors += sum(gap.lower_bound for gap in gaps)
+        self._resumed += sum(isinstance(body, Resumed) for body in bodies)
         return head
 
     def purpose(self, purpose: str) -> Head:
@@ -134,9 +176,7 @@ class SegmentBook:
     def gap(self, cause: str, message: str, *, lower_bound: bool) -> Head:
         """It is written what the auditor could not see, and whether the total is a floor because of it."""
         with self._lock, self._writer.fatal():
-            head = self._write([Gap(cause=cause, message=message, lower_bound=lower_bound)])
-            self._gaps += 1
-            return head
+            return self._write([Gap(cause=cause, message=message, lower_bound=lower_bound)])
 
     def weights(self, weights: Weights) -> None:
         """It is written which checkpoint was saved or loaded; where its digest could not be had, as a gap too.
@@ -221,13 +261,7 @@ class SegmentBook:
             head = self._write(
                 [
                     *note_others(self._writer.path, everything=self._writer.genesis.role == "launcher"),
-                    Seal(
-                        steps=self.steps,
-                        elapsed_us=self.elapsed_us,
-                        **amounts_of(self.operations),
-                        gaps=self._gaps,
-                        reason=reason,
-                    ),
+                    Seal(**self._cumulative(), reason=reason),
                 ]
             )
             self._writer.sync()

@@ -8,17 +8,19 @@ from auditor.errors import LedgerInvalid, UnitError
 from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
-from auditor.ledger.prices import Prices, Recount, first_difference, read_amounts
+from auditor.ledger.prices import Prices, Recount, RunningSum, first_difference, read_amounts
 from auditor.ledger.progress import Kept, ResumedAt, check_resumed, check_weights
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
 from auditor.operations import Operations
 from auditor.records import (
     MOST_NOTED,
+    MOST_RECENT,
     MOST_TOLD,
     TALLIES_LIMIT_BYTES,
     WEIGHTS_LIMIT_BYTES,
     Body,
+    Cumulative,
     Folded,
     Gap,
     Genesis,
@@ -34,6 +36,7 @@ from auditor.records import (
     Signatures,
     Synced,
     TallyRecord,
+    Totals,
     Weights,
 )
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -41,7 +44,7 @@ from auditor.units import parse_ops
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auditor.ledger.curve import Point
     from auditor.ledger.intervals import Row
@@ -61,6 +64,8 @@ class Contents:
         self._signatures: list[Signature] = []
         self._tallies_bytes = 0
         self.intervals = Intervals()
+        self._sum = RunningSum()
+        self._nodes: Mapping[int, tuple[str, ...]] = {}  # of the tree, before each line that has to name them
         self._gaps = Gaps()
         self._sights = Sights()
         self._notes: list[Body] = []
@@ -98,6 +103,7 @@ class Contents:
         rows: list[Row] = []
         self._rows_at = []
         self._last = stretch.before + len(stretch.lines)
+        self._nodes = stretch.nodes
         for number, line in enumerate(stretch.lines, stretch.before + 1):
             match = FREQUENT.fullmatch(line)
             if match is None:
@@ -149,7 +155,8 @@ class Contents:
 
     def recorded(self) -> Operations:
         """What the segment says that its intervals come to."""
-        return self._prices.recorded(self.intervals.curve.times()) + self.intervals.folded
+        self._sum.settle(self._prices)
+        return self._sum.settled
 
     def operations(self) -> Operations:
         """What the intervals come to when their tallies are recounted, where that was asked for."""
@@ -167,7 +174,9 @@ class Contents:
             self.intervals.add(rows, len(self._prices))
         finally:
             if self.intervals.number > before:
-                self.records += self.intervals.number - before
+                taken = self.intervals.number - before
+                self._sum.add([row[4] for row in rows[:taken]])
+                self.records += taken
                 self.ended_us = self.intervals.time_us
 
     def _refuse_after_seal(self) -> None:
@@ -195,7 +204,11 @@ class Contents:
             case Folded() as body:
                 self._add_folded(body, record.time_us)
             case Seal() as body:
-                self._compare_seal(body)
+                self._compare(body)
+                self._sealed = True
+            case Totals() as body:
+                self._compare(body)
+                self._compare_tallies(body)
             case body:
                 self._notice(body)
 
@@ -267,6 +280,7 @@ class Contents:
     def _add_folded(self, body: Folded, time_us: int) -> None:
         operations = read_amounts(body.operations, body.unpriced)
         self.intervals.add_folded(body, operations, time_us)
+        self._sum.settled = self._sum.settled + operations
         if self._kept is not None:
             self._kept.see_folded(self._line, body, operations)
 
@@ -298,15 +312,27 @@ class Contents:
             raise LedgerInvalid(f"a tally has {calls} calls of an operator that has number {number}")
         return Entry(self._signatures[number], Phase(phase), Purpose(purpose)), calls
 
-    def _compare_seal(self, body: Seal) -> None:
-        recorded = self.recorded()
+    def _compare(self, body: Cumulative) -> None:
+        """What it says of all lines before it is what they come to."""
+        self._sum.settle(self._prices)
+        recorded = self._sum.settled
         if (body.operations, body.unpriced) != (rows_of(recorded), unpriced_of(recorded)):
             said = read_amounts(body.operations, body.unpriced)
-            raise LedgerInvalid(f"the seal does not come to its intervals: {first_difference(said, recorded)}")
-        counted = (self.intervals.steps, self.intervals.elapsed_us, self._gaps.number)
-        if (body.steps, body.elapsed_us, body.gaps) != counted:
-            raise LedgerInvalid(f"the seal says other steps, time or gaps than its segment: {counted}")
-        self._sealed = True
+            raise LedgerInvalid(f"its totals do not come to its intervals: {first_difference(said, recorded)}")
+        counted = (self.intervals.steps, self.intervals.elapsed_us)
+        noticed = (self._gaps.number, self._gaps.floors, len(self._resumed))
+        if (body.steps, body.elapsed_us, body.gaps, body.floors, body.resumed) != (*counted, *noticed):
+            raise LedgerInvalid(f"it says other steps, time, gaps or resumptions than its segment: {counted + noticed}")
+        if body.lines != self._line - 1 or body.nodes != self._nodes.get(body.lines):
+            raise LedgerInvalid("its totals do not name the tree of the lines before it")
+
+    def _compare_tallies(self, body: Totals) -> None:
+        if len(body.tallies) > MOST_RECENT:
+            raise LedgerInvalid(f"its totals repeat more than {MOST_RECENT} tallies")
+        for number, operations, unpriced in body.tallies:
+            recorded = self._prices.of(number)
+            if recorded is None or (operations, unpriced) != (rows_of(recorded), unpriced_of(recorded)):
+                raise LedgerInvalid(f"its totals say of tally {number} what it does not come to")
 
 
 def _check_opinion(body: SecondOpinion) -> None:

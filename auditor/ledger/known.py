@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from auditor.lines import write_record
 from auditor.operations import Operations, add_up
-from auditor.records import TALLIES_LIMIT_BYTES, Record, Signatures, TallyRecord
+from auditor.records import MOST_RECENT, TALLIES_LIMIT_BYTES, Record, Signatures, TallyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,12 +35,20 @@ class Known:
         self._signatures: dict[Signature, int] = {}
         self._tallies: dict[str, int] = {}
         self._operations: list[Operations] = []
-        self._times: list[int] = []
+        self._settled = Operations.none()
+        self._recent: dict[int, int] = {}  # how often each came since, by number
         self._size_bytes = 0
 
     def operations(self) -> Operations:
         """What all tallies come to, as often as they came."""
-        return add_up(zip(self._operations, self._times, strict=True))
+        return add_up([(self._settled, 1), *((self._operations[number], n) for number, n in self._recent.items())])
+
+    def settle(self) -> list[tuple[int, Operations]]:
+        """The tallies that came most since this was last asked, by number, at most `MOST_RECENT`."""
+        self._settled = self.operations()
+        ranked = sorted(self._recent, key=lambda number: (-self._recent[number], number))
+        self._recent = {}
+        return [(number, self._operations[number]) for number in sorted(ranked[:MOST_RECENT])]
 
     def number(self, tally: Tally, news: News) -> int:
         """The number of a tally that is known or among the news."""
@@ -66,10 +74,9 @@ class Known:
         self._signatures.update(news.signatures)
         self._tallies.update(news.tallies)
         self._operations += news.operations
-        self._times += [0] * len(news.operations)
         self._size_bytes += news.size_bytes
         for number, times in tallies:
-            self._times[number] += times
+            self._recent[number] = self._recent.get(number, 0) + times
 
     def _new_signatures(self, tallies: Iterable[Tally]) -> dict[Signature, int]:
         fresh = {entry.signature for tally in tallies for entry in tally} - self._signatures.keys()

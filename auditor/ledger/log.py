@@ -12,6 +12,7 @@ in that part cannot be a hole.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -21,31 +22,38 @@ from typing import TYPE_CHECKING, NamedTuple
 from auditor.errors import LedgerInvalid
 from auditor.ledger.hole import LONGEST_SYNCED_BYTES, Hole, fault_of_line, is_hole
 from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
-from auditor.ledger.notes import Head, Signer, head_of
-from auditor.lines import checkpoint_after, read_checkpoint, read_record
-from auditor.records import Genesis, Rotation
+from auditor.ledger.notes import Head, Signer, head_of, nodes_of
+from auditor.lines import checkpoint_after, read_checkpoint, read_record, write_record
+from auditor.records import Genesis, Record, Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from auditor.ledger.keys import SigningKey
+    from auditor.records import Seal, Totals
 
 LINE_LIMIT_BYTES = 16 * 2**20
 # A longer write has checkpoints in between, so that a reader holds no more than this and a line.
 STRETCH_LIMIT_BYTES = 4 * 2**20
+_PLACE_BYTES = 64 * 48  # what a time and the nodes of a tree take at most, as text
 NO_HEAD = Head(0, "")
 _SEAL = re.compile(rb'\[[0-9]+,"seal",')
 _ROTATION = b'"rotation",{'  # in a line that may be one
+_CUMULATIVE = (b'"totals",{', b'"seal",{')  # likewise
 _GENESIS = re.compile(rb'\[[0-9]+,"genesis",')
 _ZEROS = "zeros stand where a record was"
 _DECODER = json.JSONDecoder()
 
 
 class Stretch(NamedTuple):
-    """Lines that a checkpoint vouches for, the last of them, and how many lines stand before the first."""
+    """Lines that a checkpoint vouches for, the last of them, and how many lines stand before the first.
+
+    nodes: what `Cumulative` records in them must say of the tree, by the number of lines before each.
+    """
 
     before: int
     lines: list[bytes]
+    nodes: Mapping[int, tuple[str, ...]] = {}
 
 
 class Ending(NamedTuple):
@@ -76,10 +84,19 @@ class Draft:
         """
         if len(line) > LINE_LIMIT_BYTES:
             raise LedgerInvalid(f"a record has {len(line)} bytes as a line, more than the {LINE_LIMIT_BYTES} allowed")
-        if self._unsigned_bytes + len(line) > STRETCH_LIMIT_BYTES and self._unsigned_bytes:
-            self.sign()
+        self.make_room(len(line))
         self._put(line)
         self._unsigned_bytes += len(line)
+
+    def make_room(self, size_bytes: int) -> None:
+        """A line of so many bytes can be added without a checkpoint before it."""
+        if self._unsigned_bytes + size_bytes > STRETCH_LIMIT_BYTES and self._unsigned_bytes:
+            self.sign()
+
+    def place(self, body: Totals | Seal) -> Totals | Seal:
+        """The record with the tree that it will stand behind when it is added next."""
+        self.make_room(len(write_record(Record(time_us=0, body=body))) + _PLACE_BYTES)
+        return dataclasses.replace(body, lines=self.tree.size, nodes=nodes_of(self.tree))
 
     def sign(self) -> None:
         """A checkpoint vouches for all lines so far."""
@@ -229,38 +246,38 @@ class Scanner:
     def _confirm(self, stretch: list[bytes], after: Iterable[bytes]) -> Iterator[Stretch]:
         """The stretch, if its last line vouches for it, else what an earlier checkpoint in it vouches for."""
         hashes = leaf_hashes(stretch)
-        tree = self._vouched(stretch, hashes, len(stretch) - 1)
-        if tree is not None:
-            yield self._sound(stretch, hashes, tree)
+        grown = self._vouched(stretch, hashes, len(stretch) - 1)
+        if grown is not None:
+            yield self._sound(stretch, hashes, grown)
             return
         ends = [index for index, line in enumerate(stretch) if read_checkpoint(line)]
         first = bisect_left(ends, True, key=lambda end: self._vouched(stretch, hashes, end) is None)
         start = ends[first - 1] + 1 if first else 0
-        tree = self._vouched(stretch, hashes, start - 1) if first else None
-        if tree is not None:
-            yield self._sound(stretch[:start], hashes[:start], tree)
+        grown = self._vouched(stretch, hashes, start - 1) if first else None
+        if grown is not None:
+            yield self._sound(stretch[:start], hashes[:start], grown)
         suspect = stretch[start : ends[first] + 1]
         self._enter_hole(self._fault(suspect), suspect, [*stretch[start:], *after])
 
-    def _sound(self, stretch: list[bytes], hashes: Sequence[bytes], tree: Frontier) -> Stretch:
+    def _sound(self, stretch: list[bytes], hashes: Sequence[bytes], grown: _Grown) -> Stretch:
         """The stretch, of which the tree holds all lines but the last, its checkpoint."""
-        before = self.lines
+        before, tree = self.lines, grown.tree
         self.head = head_of(tree)
         if self._signer:
             self.note = self._signer.note(self.head, read_checkpoint(stretch[-1]) or "")
         tree.extend(hashes[-1:])
         self._tree, self.lines = tree, tree.size
         self._sealed = len(stretch) > 1 and _SEAL.match(stretch[-2]) is not None
-        return Stretch(before, stretch)
+        return Stretch(before, stretch, grown.nodes)
 
-    def _vouched(self, stretch: Sequence[bytes], hashes: Sequence[bytes], end: int) -> Frontier | None:
+    def _vouched(self, stretch: Sequence[bytes], hashes: Sequence[bytes], end: int) -> _Grown | None:
         """The tree of the lines before ``end``, if the checkpoint there is signed over it and has the right time."""
         signature = read_checkpoint(stretch[end])
         if not end or not signature or checkpoint_after(stretch[end - 1], signature) != stretch[end]:
             return None
-        tree = self._tree.copy()
-        tree.extend(hashes[:end])
-        return tree if self._signer and self._signer.signed(head_of(tree), signature) else None
+        grown = _Grown(self._tree.copy(), {})
+        grown.extend(stretch[:end], hashes[:end])
+        return grown if self._signer and self._signer.signed(head_of(grown.tree), signature) else None
 
     def _fault(self, stretch: Sequence[bytes]) -> LedgerInvalid:
         """What is wrong between two checkpoints: the line that is none, or the checkpoint at their end."""
@@ -275,6 +292,23 @@ class Scanner:
             f"lines {first} to {last}: the checkpoint in line {last} is not signed, by the key that signs "
             "this part, over the lines before it: one of them was changed, moved, taken out or put in"
         )
+
+
+class _Grown(NamedTuple):
+    """A tree, and as it stood before each `Cumulative` record, by the number of lines."""
+
+    tree: Frontier
+    nodes: dict[int, tuple[str, ...]]
+
+    def extend(self, lines: Sequence[bytes], hashes: Sequence[bytes]) -> None:
+        """The tree has these lines more."""
+        done = 0
+        for index, line in enumerate(lines):
+            if any(mark in line for mark in _CUMULATIVE):
+                self.tree.extend(hashes[done:index])
+                self.nodes[self.tree.size] = nodes_of(self.tree)
+                done = index
+        self.tree.extend(hashes[done:])
 
 
 def _cut_at_rotations(stretch: list[bytes]) -> Iterator[list[bytes]]:

@@ -40,6 +40,23 @@ class Frontier:
         self.size = 0
         self._nodes: list[bytes | None] = []  # by level, leaves first: a complete subtree that waits for its sibling
 
+    @classmethod
+    def of(cls, size: int, nodes: Sequence[bytes]) -> Frontier:
+        """The tree of so many leaves whose complete subtrees have these roots, the largest first.
+
+        Raises: ValueError: a tree of that size has another number of them.
+        """
+        if size < 0 or size.bit_count() != len(nodes):
+            raise ValueError(f"a tree of {size} leaves does not have {len(nodes)} complete subtrees")
+        tree, smallest_first = cls(), iter(nodes[::-1])
+        tree.size = size
+        tree._nodes = [next(smallest_first) if size >> level & 1 else None for level in range(size.bit_length())]
+        return tree
+
+    def nodes(self) -> list[bytes]:
+        """The roots of its complete subtrees, the largest first: all that it takes to let it grow."""
+        return [node for node in reversed(self._nodes) if node is not None]
+
     def copy(self) -> Frontier:
         """The same tree, to grow on its own."""
         twin = Frontier()

@@ -43,6 +43,11 @@ def head_of(tree: Frontier) -> Head:
     return Head(tree.size, base64.b64encode(tree.root()).decode())
 
 
+def nodes_of(tree: Frontier) -> tuple[str, ...]:
+    """The nodes of the tree as `Cumulative` records write them."""
+    return tuple(base64.b64encode(node).decode() for node in tree.nodes())
+
+
 def origin_of(genesis: Genesis) -> str:
     """What names the segment that begins with this record: no other has it, as its nonce is random."""
     stem = segment_name(genesis).removesuffix(".jsonl")

@@ -29,11 +29,13 @@ class Gaps:
 
     def __init__(self) -> None:
         self.number = 0
+        self.floors = 0  # of them, those because of which operations may be missing
         self._times: dict[tuple[str, str, bool], int] = {}
 
     def add(self, gap: Gap) -> None:
         """One gap more."""
         self.number += 1
+        self.floors += gap.lower_bound
         key = (gap.cause, gap.message, gap.lower_bound)
         if key not in self._times and len(self._times) >= _MOST_GAPS:
             key = ("ledger", f"there are gaps of more than {_MOST_GAPS} kinds; the others are told as one", key[2])

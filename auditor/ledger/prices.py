@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import rows_of
+from auditor.lines import read_tallies
 from auditor.operations import Operations, add_up
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class Prices:
         self._recorded.append(recorded)
         self._recounted.append(found)
 
+    def of(self, number: int) -> Operations | None:
+        """What the tally of this number comes to, as recorded; None where there is none."""
+        return self._recorded[number] if 0 <= number < len(self._recorded) else None
+
     def recorded(self, times: Mapping[int, int]) -> Operations:
         """What so many of each tally come to, as recorded."""
         return _sum(self._recorded, times)
@@ -58,6 +64,27 @@ class Prices:
     def recounted(self, times: Mapping[int, int]) -> Operations:
         """What so many of each tally come to when they are recounted, where that was asked for."""
         return _sum(self._recounted, times)
+
+
+class RunningSum:
+    """What intervals come to as recorded, so that it can be told again and again at the cost of what is new."""
+
+    def __init__(self) -> None:
+        self.settled = Operations.none()
+        self._texts: Counter[bytes] = Counter()  # tallies of intervals, as they are written
+
+    def add(self, texts: Sequence[bytes]) -> None:
+        """Intervals more."""
+        self._texts.update(texts)
+
+    def settle(self, prices: Prices) -> None:
+        """``settled`` holds all of them."""
+        times: dict[int, int] = {}
+        for text, intervals in self._texts.items():
+            for number, often in read_tallies(text):
+                times[number] = times.get(number, 0) + often * intervals
+        self._texts.clear()
+        self.settled = self.settled + prices.recorded(times)
 
 
 def _sum(prices: Sequence[Operations], times: Mapping[int, int]) -> Operations:

@@ -17,7 +17,7 @@ from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Head, Signer
 from auditor.ledger.places import next_attempt, segment_name, segments_of
 from auditor.lines import read_record, write_record
-from auditor.records import Body, Genesis, Record, Seal, Synced
+from auditor.records import Body, Genesis, Record, Seal, Synced, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ class SegmentWriter:
         self._check_alive()
         draft, time_us = Draft(self._tree, self._signer, self._key), now_us()
         for body in (*self._written.news(ends=any(isinstance(body, Seal) for body in bodies)), *bodies):
-            draft.add(_readable(body, time_us))
+            draft.add(_readable(draft.place(body) if isinstance(body, Totals | Seal) else body, time_us))
         draft.sign()
         with self.fatal():
             written = disk.append(self._descriptor, draft.data)

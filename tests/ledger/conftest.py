@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditor.errors import AuditorError
+from auditor.errors import AuditorError, LedgerError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import (
     Recount,
@@ -27,7 +28,7 @@ from auditor.ledger.notes import Signer, head_of
 from auditor.ledger.signed import SignedHead, read_head
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations
-from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record, Weights
+from auditor.records import LEDGER_SCHEMA, Checkpoint, Exit, Genesis, Record, Seal, Totals, Weights
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:
@@ -163,11 +164,20 @@ def records_of(path: Path) -> list[Record]:
     return [record for record in map(read_record, lines) if not isinstance(record.body, Checkpoint)]
 
 
+def add_placed(draft: Draft, line: bytes) -> None:
+    """The line is part of the draft, with the tree that it stands behind there, where it names one."""
+    with contextlib.suppress(LedgerError):
+        record = read_record(line)
+        if isinstance(record.body, Totals | Seal):
+            line = write_record(replace(record, body=draft.place(record.body)))
+    draft.add(line)
+
+
 def written(lines: list[bytes], genesis: Genesis, key: SigningKey) -> bytes:
     """The lines as the key's owner would write them, with a checkpoint after each."""
     draft = Draft(Frontier(), Signer.of(genesis), key)
     for line in lines:
-        draft.add(line)
+        add_placed(draft, line)
         draft.sign()
     return bytes(draft.data)
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auditor.errors import AuditorError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, SigningKey, read_ledger, recover
+from auditor.ledger.book import TOTALS_EVERY
 from auditor.ledger.log import Draft
 from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Signer
@@ -37,7 +38,7 @@ from auditor.records import (
     SecondOpinion,
     Synced,
 )
-from tests.ledger.conftest import WEIGHTS, Run, records_of
+from tests.ledger.conftest import WEIGHTS, Run, add_placed, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +136,7 @@ def _write(run: Run) -> None:
     book.append(Resumed(run_id="another", segment=RANK, step=3, operations="8", note=""))
     book.writer.append(make_rotation(_FORMER_KEY, book.writer.genesis.public_key, number=1, made_us=_FIRST_US))
     book._known._size_bytes += TALLIES_LIMIT_BYTES
+    book._intervals = TOTALS_EVERY
     run.interval(book, 2, size=9)
     book.seal("finished")
     launcher = run.book(nonce="1" * 32, role="launcher", expected_ranks=0, counter="", devices=())
@@ -188,7 +190,7 @@ def _noting(line: bytes, rank: bytes) -> bytes:
 def _signed(lines: list[bytes], genesis: Genesis, key: SigningKey, each: int) -> bytes:
     draft = Draft(Frontier(), Signer.of(genesis), key)
     for number, line in enumerate(lines, 1):
-        draft.add(line)
+        add_placed(draft, line)
         if number % each == 0 or number in (1, len(lines)):
             draft.sign()
     return bytes(draft.data)

@@ -17,7 +17,7 @@ from auditor.ledger.notes import Signer, origin_of, read_note
 from auditor.lines import read_record
 from auditor.records import Resumed, Weights
 from auditor.state import State
-from tests.ledger.conftest import WEIGHTS, Run, head_at, rewrite
+from tests.ledger.conftest import WEIGHTS, Run, add_placed, head_at, rewrite
 
 
 def write(run: Run, ways: list[list[str | int]], rank: int = 0) -> list[State]:
@@ -165,7 +165,7 @@ def written_anew(run: Run, changed: int) -> bytes:
         if b',"checkpoint",' in line:
             draft.sign()
         else:
-            draft.add(line.replace(b"[1", b"[2", 1) if number == changed else line)
+            add_placed(draft, line.replace(b"[1", b"[2", 1) if number == changed else line)
     return bytes(draft.data)
 
 

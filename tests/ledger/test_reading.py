@@ -133,7 +133,7 @@ def test_an_amount_that_its_tallies_do_not_come_to_is_false(run) -> None:
     assert "backward/matmul/float32/pre-training" in reading.reasons[0]
     assert reading.steps == 0
     # Without a recount the sum in the seal is what shows it.
-    assert "the seal does not come to its intervals" in read_ledger(run.directory, recount=None).reasons[0]
+    assert "its totals do not come to its intervals" in read_ledger(run.directory, recount=None).reasons[0]
 
 
 def test_another_formula_table_changes_the_total_and_not_the_verdict(run, good: str) -> None:

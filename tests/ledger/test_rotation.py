@@ -27,7 +27,7 @@ from auditor.ledger.rotation import Succession, check_rotation, make_rotation, s
 from auditor.ledger.signed import read_head
 from auditor.lines import write_record
 from auditor.records import Rotation
-from tests.ledger.conftest import records_of
+from tests.ledger.conftest import add_placed, records_of
 
 NOW_S = 1_800_000_000
 
@@ -109,7 +109,7 @@ def resigned(run, records, keys_by_record):
     tree, data = Frontier(), b""
     for record, key in zip(records, keys_by_record, strict=True):
         draft = Draft(tree, Signer(Signer.of(records[0].body).origin, key.public_hex), key)
-        draft.add(write_record(record))
+        add_placed(draft, write_record(record))
         draft.sign()
         tree, data = draft.tree, data + bytes(draft.data)
     run.path().write_bytes(data)
