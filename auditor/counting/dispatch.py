@@ -1,23 +1,24 @@
 """The portable counter: a TorchDispatchMode that notes every operator below autograd, on every Python thread.
 
 It sees what reaches a backend: after autograd, autocast and functorch have unpacked the call, so nothing is seen twice.
-Tensor subclasses are left to unpack themselves and are seen by what they run; fake and meta tensors compute nothing and
-are not seen. An operator is noted once it has returned: one that raises half-way has not been executed.
+Tensor subclasses are left to unpack themselves and are seen by what they run. An operator is noted once it has
+returned: one that raises half-way has not been executed.
+
+What is only traced, on fake and meta tensors, computes nothing and is not noted. A counter that ``simulates`` notes
+that and nothing else: what a run would execute whose tensors need no memory.
 """
 
 from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from functools import cache, reduce
 from typing import Any
 
 import torch
 from torch._ops import HigherOrderOperator
-from torch._subclasses.fake_tensor import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.utils._python_dispatch import (
     TorchDispatchMode,
     _get_current_dispatch_mode,
@@ -32,8 +33,10 @@ from auditor.counting.captured import Aside
 from auditor.counting.devices import Replays
 from auditor.counting.graphs import Calls
 from auditor.counting.heard import DeviceCalls, both
+from auditor.counting.patching import Patches
 from auditor.counting.phases import PhaseTracker
 from auditor.counting.thread_calls import Key, ThreadCalls
+from auditor.counting.traced import ASKING, is_traced, passed, shapes_of_wholes, taken, tensors_of
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -87,6 +90,7 @@ class DispatchCounter:
 
     on_error: called with the exception where counting a call failed; the call itself has been executed.
     due: set it, and `on_due` is called on the counting thread after the next operator.
+    simulates: what is traced is noted, in the place of what is executed.
     """
 
     name = "dispatch"
@@ -98,9 +102,12 @@ class DispatchCounter:
         purpose: Purpose = Purpose.PRE_TRAINING,
         on_error: Callable[[Exception], None] | None = None,
         on_due: Callable[[], None] | None = None,
+        simulates: bool = False,
     ) -> None:
         self.phases = PhaseTracker()
         self.purpose = purpose
+        self.simulates = simulates
+        self.takes, self.passes = taken(simulates), passed(simulates)
         self.due = False
         self._on_error = on_error
         self._on_due = on_due
@@ -112,6 +119,7 @@ class DispatchCounter:
         self._aside = Aside(self._take_noted)
         self._devices = DeviceCalls()
         self._mode = _Mode(self)
+        self._shapes = Patches([shapes_of_wholes(self._unseen)] if simulates else [])
         self._attached = False
         self._original_bootstrap: Callable[[threading.Thread], None] | None = None
 
@@ -123,6 +131,7 @@ class DispatchCounter:
         self._devices.begin(devices.new_owner())
         self.phases.attach()
         self._watch_threads()
+        self._shapes.install()
         self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def detach(self) -> None:
@@ -130,6 +139,7 @@ class DispatchCounter:
         if not self._attached:
             return
         self._attached = False
+        self._shapes.remove()
         self._unwatch_threads()
         self.phases.detach()
         _leave(self._mode)
@@ -233,6 +243,8 @@ class DispatchCounter:
 
     def _measured(self, schema: Schema, args: Any, kwargs: Any) -> bool:
         """Whether what the call computes is a matter of values, and has been measured."""
+        if self.simulates:  # there are no values
+            return False
         phase, arguments = self.phases.current(), {**dict(zip(schema.names, args, strict=False)), **kwargs}
         measured = devices.measure(schema.signature(args, kwargs), arguments, phase, self.measures_for)
         if measured is None:
@@ -291,6 +303,19 @@ class DispatchCounter:
         if self.due and self._on_due is not None:
             self.due = False
             self._on_due()
+
+    def counts(self, out: Any, args: Any, kwargs: Any) -> bool:
+        """Whether a call that returned ``out`` is of the kind that is noted: executed, or only traced."""
+        return is_traced(out, args, kwargs) is self.simulates
+
+    def _unseen(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, what it runs not noted."""
+
+        def unseen(*args: Any, **kwargs: Any) -> Any:
+            with self.hidden():
+                return function(*args, **kwargs)
+
+        return unseen
 
     def is_composite(self, func: Any) -> bool:
         """Whether the operator is only made of others, which will be seen themselves."""
@@ -356,19 +381,22 @@ class _Mode(TorchDispatchMode):
             return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        if types and not _all_plain(types):
-            return func(*args, **kwargs) if _any_traced(types) else NotImplemented
+        if types and not _all_plain(types, counter.takes):
+            return func(*args, **kwargs) if _any_of(types, counter.passes) else NotImplemented
+        if func.namespace == ASKING:
+            return func(*args, **kwargs)
         if counter.is_composite(func) and not _any_nested(args):
             with self:
                 return func.decompose(*args, **kwargs)
-        out = self._open(func, args, kwargs) if counter.is_unpriced(func) else func(*args, **kwargs)
-        if not _is_meta(out):
+        opened = counter.is_unpriced(func) and not counter.simulates
+        out = self._open(func, args, kwargs) if opened else func(*args, **kwargs)
+        if counter.counts(out, args, kwargs):
             counter.note(func, args, kwargs)
         return out
 
     def _open(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that nobody has priced, and count what it runs inside."""
-        keys = reduce(operator.or_, map(torch._C._dispatch_keys, _tensors((args, kwargs))), _NO_KEYS) & _BELOW  # noqa: SLF001
+        keys = reduce(operator.or_, map(torch._C._dispatch_keys, tensors_of((args, kwargs))), _NO_KEYS) & _BELOW  # noqa: SLF001
         if keys == _NO_KEYS:
             return func(*args, **kwargs)
         with self:
@@ -410,21 +438,13 @@ def _is_matrix(op: str) -> bool:
     return formula is not None and formula.family in MATRIX_FAMILIES
 
 
-def _all_plain(types: Any) -> bool:
-    """Whether none of the types unpacks itself, as a tensor subclass with a dispatch of its own does."""
-    return all(kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ for kind in types)
+def _all_plain(types: Any, takes: tuple[type, ...]) -> bool:
+    """Whether none of the types, but those that are taken as they are, unpacks itself by a dispatch of its own."""
+    return all(kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ or issubclass(kind, takes) for kind in types)
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    for value in values.values() if isinstance(values, dict) else values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (list, tuple, dict)):
-            yield from _tensors(value)
-
-
-def _any_traced(types: Any) -> bool:
-    return any(issubclass(kind, (FakeTensor, FunctionalTensor)) for kind in types)
+def _any_of(types: Any, kinds: tuple[type, ...]) -> bool:
+    return any(issubclass(kind, kinds) for kind in types)
 
 
 def _any_nested(args: Any) -> bool:
@@ -433,12 +453,6 @@ def _any_nested(args: Any) -> bool:
         arg.is_nested if isinstance(arg, torch.Tensor) else isinstance(arg, (list, tuple)) and _any_nested(arg)
         for arg in args
     )
-
-
-def _is_meta(out: Any) -> bool:
-    if isinstance(out, (tuple, list)):
-        out = next((part for part in out if isinstance(part, torch.Tensor)), None)
-    return isinstance(out, torch.Tensor) and out.is_meta
 
 
 def _leave(mode: _Mode) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from auditor.counting import compiled
 from auditor.counting.attachment import attach, detach
 from auditor.counting.counter import Counter, open_counter
+from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.steps import StepClock
 from auditor.errors import UsageError
 from auditor.formulas import Pricer
@@ -60,11 +61,31 @@ def _kind(counter: CounterKind | str) -> CounterKind:
         raise UsageError(f"count(counter=...): expected one of {known}, got {counter!r}") from None
 
 
+def _open(purpose: Purpose, kind: CounterKind, *, simulated: bool) -> Counter:
+    if not simulated:
+        return open_counter(kind, purpose=purpose)
+    if kind is CounterKind.NATIVE:
+        raise UsageError(
+            "count(simulated=True, counter='native'): the native counter does not see what is only traced",
+            remedy="Leave the counter out: the portable one counts.",
+        )
+    return DispatchCounter(purpose=purpose, simulates=True)
+
+
 @contextmanager
-def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = CounterKind.AUTO) -> Iterator[Counted]:
+def count(
+    purpose: Purpose = Purpose.PRE_TRAINING,
+    counter: CounterKind | str = CounterKind.AUTO,
+    *,
+    simulated: bool = False,
+) -> Iterator[Counted]:
     """Count every operator that runs inside the block.
 
     The native counter sees every thread; the portable one (``dispatch``) this one and those begun inside.
+
+    simulated: count what is only traced, on fake and meta tensors, in the place of what is executed: what a run would
+    come to whose tensors need no memory. No ledger takes that.
+    Raises: UsageError: there is no such counter, or none that simulates.
 
     ::
 
@@ -72,7 +93,7 @@ def count(purpose: Purpose = Purpose.PRE_TRAINING, counter: CounterKind | str = 
             model(batch).backward()
         counted.operations.total
     """
-    opened = open_counter(_kind(counter), purpose=purpose)
+    opened = _open(purpose, _kind(counter), simulated=simulated)
     clock = StepClock(opened.phases)
     attach(opened, clock)
     try:

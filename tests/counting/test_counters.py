@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import auditor
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.native import NativeCounter
+from auditor.errors import UsageError
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import Phase
 
@@ -97,12 +98,61 @@ def test_composites_are_counted_by_their_parts_with_and_without_gradients(count,
     assert products(training) == products(inferring) == PRODUCT
 
 
-def test_fake_and_meta_tensors_compute_nothing(count, a, b):
+def _train_traced(a, b):
+    """Everything that is only traced: fake tensors in a mode and without, real ones under it, meta ones, an update."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        made = torch.randn(4, 8)
+        a @ b
+        torch._foreach_add_([a], [a])
+        layer = nn.Linear(8, 16)
+        layer(mode.from_tensor(a)).sum().backward()
+        torch.optim.AdamW(layer.parameters(), fused=True).step()
+    made + made
+    layer = nn.Linear(8, 16, device="meta")
+    layer(a.to("meta")).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, foreach=True).step()
+
+
+def test_what_is_only_traced_computes_nothing(count, a, b):
     with count() as counted:
-        a.to("meta") @ b.to("meta")
-        with FakeTensorMode() as mode:
-            mode.from_tensor(a) @ mode.from_tensor(b)
-    assert products(counted) == 0
+        _train_traced(a, b)
+    assert counted.operations.total == 0
+    assert not counted.tally
+
+
+def test_a_simulation_counts_what_is_traced_as_a_run_counts_what_is_executed(a, b):
+    def train(device):
+        layer = nn.Linear(8, 16, device=device)
+        layer(torch.randn(4, 8, device=device)).relu().sum().backward()
+        torch.optim.SGD(layer.parameters(), lr=0.1, foreach=True).step()  # others count their steps in real tensors
+
+    with auditor.count(counter="dispatch") as executed:
+        train("cpu")
+    with auditor.count(simulated=True) as traced, FakeTensorMode():
+        train("cpu")
+    with auditor.count(simulated=True) as without_mode:
+        train("meta")
+    assert traced.tally == executed.tally
+    assert without_mode.operations == executed.operations
+    assert traced.operations.by_phase["optimizer"] > 0
+
+
+def test_a_simulation_counts_nothing_that_is_executed(a, b):
+    with auditor.count(simulated=True) as counted:
+        (a @ b).relu()
+    assert not counted.tally
+
+
+def test_a_simulation_takes_no_values_from_tensors_that_have_none():
+    with FakeTensorMode(), auditor.count(simulated=True) as counted:
+        rows, experts = torch.empty(32, 16, dtype=torch.bfloat16), torch.empty(2, 16, 16, dtype=torch.bfloat16)
+        torch._grouped_mm(rows, experts, torch.empty(2, dtype=torch.int32))
+    assert products(counted) == 2 * 32 * 16 * 16
+
+
+def test_the_native_counter_does_not_simulate():
+    with pytest.raises(UsageError, match="native"), auditor.count(counter="native", simulated=True):
+        pass
 
 
 def test_threads_begun_inside_are_counted_exactly(count):
