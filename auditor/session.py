@@ -369,7 +369,7 @@ class Session:
             counter=self.counter.name,
             devices=self._devices.identities if self._devices else None,
         )
-        ending.before_signal(self._ended_by)
+        ending.before_signal(self._ended_by, self.counter.catcher)
         return book
 
     def _ledger_failed(self, error: AuditorError) -> None:

@@ -11,6 +11,7 @@ from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.graphs import Calls
 from auditor.counting.native import NativeCounter
 from auditor.counting.phases import Phases
+from auditor.ending import Catcher
 from auditor.errors import NativeUnavailable
 from auditor.tally import CounterKind, Purpose, Tally
 
@@ -25,6 +26,7 @@ class Counter(Protocol):
     sees_all_threads: bool
     purpose: Purpose
     due: bool
+    catcher: Catcher | None  # of signals, in C; None where it has none
 
     @property
     def phases(self) -> Phases:

@@ -37,6 +37,7 @@ from auditor.counting.patching import Patches
 from auditor.counting.phases import PhaseTracker
 from auditor.counting.thread_calls import Key, ThreadCalls
 from auditor.counting.traced import ASKING, is_traced, passed, shapes_of_wholes, taken, tensors_of
+from auditor.ending import Catcher
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -95,6 +96,7 @@ class DispatchCounter:
 
     name = "dispatch"
     sees_all_threads = False
+    catcher: Catcher | None = None
 
     def __init__(
         self,

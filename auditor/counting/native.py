@@ -25,6 +25,7 @@ from auditor.counting.heard import DeviceCalls, both
 from auditor.counting.measured import OPERATORS
 from auditor.counting.native_build import load
 from auditor.counting.phases import KEEPERS, Keeper, watch_functions
+from auditor.ending import Catcher
 from auditor.formulas import TABLE
 from auditor.operations import MATRIX_FAMILIES
 from auditor.tally import NUMBER, Argument, Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
@@ -316,6 +317,7 @@ class NativeCounter:
         on_due: Callable[[], None] | None = None,
     ) -> None:
         self._core = _the_core()
+        self.catcher: Catcher | None = self._core.library
         self.phases = _NativePhases(self._core.library)
         self.purpose = purpose
         self.received: list[Row] = []

@@ -26,15 +26,17 @@ from auditor.console import say
 from auditor.errors import NativeUnavailable
 
 NAME = "auditor_native_tally"
-SOURCE = Path(__file__).with_name("native_tally.cpp")
+_FOLDER = Path(__file__).parent
+SOURCES = tuple(_FOLDER / name for name in ("native_tally.cpp", "native_ending.cpp"))
+HEADERS = (_FOLDER / "native_ending.h",)
 LIMIT_S = 240.0
 _LONGEST_REASON = 300
 # Built, loaded and tried where a failure, a hang or a crash is nobody else's. Without NDEBUG torch's headers assert.
 _PROGRAM = """
 import sys, torch
 from torch.utils import cpp_extension
-name, source, folder = sys.argv[1:]
-library = cpp_extension.load(name, [source], extra_cflags=["-O2", "-g0", "-DNDEBUG"], build_directory=folder)
+name, folder, *sources = sys.argv[1:]
+library = cpp_extension.load(name, sources, extra_cflags=["-O2", "-g0", "-DNDEBUG"], build_directory=folder)
 library.start(lambda what: None, lambda *call: False)
 library.wrap([("aten::mm", 1)], False)
 library.set_active(True)
@@ -65,7 +67,7 @@ def load(limit_s: float = LIMIT_S) -> ModuleType:
 
 def built_path() -> Path:
     """Where the library for this torch, this Python and this source lies or will lie."""
-    source = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    source = hashlib.sha256(b"\0".join(path.read_bytes() for path in (*SOURCES, *HEADERS))).hexdigest()[:16]
     version = f"torch-{torch.__version__}-{sysconfig.get_config_var('SOABI')}-{platform.machine()}-{source}"
     return _cache_folder() / version / f"{NAME}.so"
 
@@ -137,7 +139,7 @@ def _compile(path: Path, deadline_s: float) -> None:
     folder.mkdir(exist_ok=True)
     say("building the native counter for this torch, once (about half a minute)")
     try:
-        _run([sys.executable, "-c", _PROGRAM, NAME, str(SOURCE), str(folder)], deadline_s)
+        _run([sys.executable, "-c", _PROGRAM, NAME, str(folder), *map(str, SOURCES)], deadline_s)
         built = folder / f"{NAME}.so"
         with built.open("rb") as file:
             os.fsync(file.fileno())

@@ -4,8 +4,7 @@
 // once it has returned, adds one to a table of the thread it runs on. An operator that is not wrapped costs nothing. No lock
 // is taken on the way: a table is written by its own thread only, entries are published once and never move, and whoever
 // reads compares with what was read before. Python decides what is wrapped, and gives the words their meaning (native.py).
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "native_ending.h"
 
 #include <ATen/SavedTensorHooks.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -1167,6 +1166,10 @@ PyMethodDef methods[] = {
     {"enter_optimizer", enter_optimizer, METH_NOARGS, nullptr},
     {"leave_optimizer", leave_optimizer, METH_NOARGS, nullptr},
     {"dtype_names", dtype_names, METH_NOARGS, nullptr},
+    {"catch_signals", auditor::catch_signals, METH_VARARGS, nullptr},
+    {"caught_signal", auditor::caught_signal, METH_NOARGS, nullptr},
+    {"release_signals", auditor::release_signals, METH_NOARGS, nullptr},
+    {"forget_signals", auditor::forget_signals, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

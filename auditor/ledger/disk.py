@@ -24,6 +24,15 @@ def create(path: Path) -> int:
     return os.open(path, _NEW_FILE, 0o644)
 
 
+def identity(descriptor: int) -> tuple[int, int] | None:
+    """Which file the descriptor is of; None where it is closed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def append(descriptor: int, data: bytes | bytearray | memoryview) -> int:
     """How many of the bytes stand at the file's end: with the operating system, not yet on the disk."""
     return os.write(descriptor, data)

@@ -45,6 +45,7 @@ class SegmentWriter:
         self._signer = Signer.of(genesis)
         self._key = key
         self._descriptor = descriptor
+        self._identity = disk.identity(descriptor)
         self._failure = ""
         self._written = _Written()
         _open_writers.add(self)
@@ -91,6 +92,7 @@ class SegmentWriter:
             draft.add(_readable(draft.place(body) if isinstance(body, Totals | Seal) else body, time_us))
         draft.sign()
         with self.fatal():
+            self._check_own()
             written = disk.append(self._descriptor, draft.data)
             if written != len(draft.data):
                 # The rest is not tried again: readers see a torn tail, the next start cuts it.
@@ -112,6 +114,7 @@ class SegmentWriter:
         """
         self._check_alive()
         with self.fatal():
+            self._check_own()
             disk.sync(self._descriptor)
             self._written.sync()
 
@@ -119,7 +122,7 @@ class SegmentWriter:
         """The file is closed and its lock given back; to be called as often as one likes."""
         descriptor, self._descriptor = self._descriptor, -1
         self._failure = self._failure or "it was closed"
-        if descriptor >= 0:
+        if descriptor >= 0 and disk.identity(descriptor) == self._identity:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
@@ -136,6 +139,14 @@ class SegmentWriter:
     def _check_alive(self) -> None:
         if self._failure:
             raise LedgerUnwritable(f"{self.path}: nothing more is written: {self._failure}")
+
+    def _check_own(self) -> None:
+        """The descriptor is of our file still: what else stands in its place is the script's, and never written to."""
+        if disk.identity(self._descriptor) != self._identity:
+            raise LedgerUnwritable(
+                f"{self.path}: the script has closed the ledger's file",
+                remedy="A script that closes descriptors should close those alone that it has opened.",
+            )
 
     @contextlib.contextmanager
     def fatal(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,10 +23,10 @@ def products(reading) -> int:
 def ended(tmp_path):
     """Run a script under audit, signal it once it says its process's number, and give its end and what it said."""
 
-    def run(script: str, *numbers: int, wait_s: float = 0.0, to_launcher: bool = False, options=()):
+    def run(script: str, *numbers: int, wait_s: float = 0.0, to_launcher: bool = False, options=(), arguments=()):
         (tmp_path / "train.py").write_text(TRAIN + script, encoding="utf-8")
         with subprocess.Popen(
-            [*AUDITOR_RUN, "--out", "run", *options, "train.py"],
+            [*AUDITOR_RUN, "--out", "run", *options, "train.py", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -39,7 +40,11 @@ def ended(tmp_path):
             time.sleep(wait_s)
             for number in numbers:
                 subprocess.run(["kill", f"-{number}", str(process.pid if to_launcher else pid)], check=True)
-            out, errors = process.communicate(timeout=60)
+            try:
+                out, errors = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                os.kill(pid, signal.SIGKILL)
+                raise
         assert "Traceback" not in errors, errors
         return process.returncode, out
 
@@ -89,6 +94,77 @@ time.sleep(100)
     assert products(reading) == 3 * STEP_PRODUCTS
     assert reading.verdict == "INCOMPLETE"
     assert "SIGTERM ended the process; an operator that was under way is not counted" in reading.reasons[0]
+
+
+RECORDED = """
+own = "run/segments/rank-00000.attempt-000.jsonl"
+while not os.path.exists(own) or open(own).read().count('"interval"') < 3: train(1)
+handler = ctypes.pythonapi.PyOS_getsig; handler.restype = ctypes.c_void_p
+"""
+
+
+@pytest.mark.parametrize(
+    "holds",
+    [
+        "3 ** 10**10",
+        "mutex = ctypes.create_string_buffer(64)\nfor _ in range(2): ctypes.PyDLL(None).pthread_mutex_lock(mutex)",
+    ],
+    ids=["a huge power", "an extension that never lets go"],
+)
+def test_ended_while_the_interpreter_is_held(ended, read, tmp_path, holds):
+    """No thread of Python's can seal what was counted, and yet the process ends; the verdict says what is missing."""
+    code, _ = ended("import ctypes\n" + RECORDED + "print(os.getpid(), flush=True)\n" + holds, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
+    reading = read(tmp_path / "run")
+    (rank,) = (segment for segment in reading.segments if segment.genesis.role == "rank")
+    assert not rank.sealed
+    assert rank.steps > 0
+    assert products(reading) >= rank.steps * STEP_PRODUCTS
+    assert reading.verdict == "INCOMPLETE"
+    assert f"What it did after {rank.ended} is not counted" in reading.reasons[0]
+
+
+@pytest.mark.parametrize("counter", ["native", "dispatch"])
+def test_a_script_may_close_what_it_did_not_open(ended, read, tmp_path, counter):
+    """The ledger has lost its file, and says so; a signal ends the process all the same."""
+    closes = """
+os.closerange(3, 256)
+mine = [open(f"mine-{number}", "wb+", buffering=0) for number in range(64)]  # in the places of what was closed
+until = time.monotonic() + 60
+if sys.argv[1] == "dispatch":
+    while handler(signal.SIGTERM): assert time.monotonic() < until; time.sleep(0.01)
+until = time.monotonic() + 3
+while time.monotonic() < until: train(1)
+assert not any(os.fstat(file.fileno()).st_size for file in mine)
+print(os.getpid(), flush=True)
+while True: train(1)
+"""
+    script = "import ctypes\n" + RECORDED + closes
+    code, _ = ended(script, signal.SIGTERM, options=("--counter", counter), arguments=(counter,))
+    assert code == 128 + signal.SIGTERM
+    reading = read(tmp_path / "run")
+    assert reading.verdict == "INCOMPLETE"
+    assert products(reading) > 0
+    assert not any(path.stat().st_size for path in tmp_path.glob("mine-*"))
+
+
+def test_a_child_that_c_forked_is_ended_alone(ended, read, tmp_path):
+    """A child that Python never heard of has our handler: it dies by the signal, and its parent hears nothing of it."""
+    script = """
+until = time.monotonic() + 60
+while not handler(signal.SIGTERM): assert time.monotonic() < until; time.sleep(0.01)
+library = ctypes.PyDLL(None)
+pid = library.fork()
+while pid == 0: library.pause()
+os.kill(pid, signal.SIGTERM)
+assert os.waitpid(pid, 0)[1] == signal.SIGTERM
+train(1)
+print(os.getpid(), flush=True)
+sys.exit(3)
+"""
+    code, _ = ended("import ctypes\n" + RECORDED + script)
+    assert code == 3
+    assert read(tmp_path / "run").verdict == "UNANCHORED"
 
 
 def test_a_script_sees_its_own_handlers_only(ended, read, tmp_path):
