@@ -88,7 +88,7 @@ class Session:
         self._started_ns = time.monotonic_ns()
         self._next_cut_ns = self._started_ns + int(_SHORTEST_INTERVAL_S * 1e9)
         self._recorded_steps = 0
-        self._counting = True
+        self._counter_failed = False
         self._writer = IntervalWriter(self._sampler, on_error=self._formula_failed)
         self._error: AuditorError | None = None
         self._stopped = False
@@ -310,8 +310,8 @@ class Session:
     def _counting_failed(self, error: Exception) -> None:
         """Counting has failed: say so, note the gap, and count no further."""
         failure = CountingError(f"counting failed and has ended: {error!r}")
-        if self._counting:
-            self._counting = False
+        if not self._counter_failed:
+            self._counter_failed = True
             say(str(failure))
             self._recorder.submit(lambda book: book.gap("counter", str(failure), lower_bound=True))
             with contextlib.suppress(Exception):
