@@ -13,11 +13,13 @@ from pathlib import Path
 import auditor
 from auditor import rules
 from auditor.config import Settings
+from auditor.console import say
 from auditor.distributed import Place, find_job
 from auditor.formulas import TABLE
 from auditor.hardware import catalogue, doors
 from auditor.ledger import SegmentBook, SegmentWriter, load_or_create, recover
 from auditor.ledger.keyfile import follower_of, rotations_to
+from auditor.ledger.places import live_attempts
 from auditor.records import LEDGER_SCHEMA, Genesis
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -59,7 +61,19 @@ def open_book(
         devices=doors.observe() if devices is None else devices,
         settings=settings.recorded(),
     )
-    return SegmentBook(SegmentWriter.create(directory, genesis, key), tails, line_of_key)
+    book = SegmentBook(SegmentWriter.create(directory, genesis, key), tails, line_of_key)
+    if place.role == "rank":
+        _note_twins(book)
+    return book
+
+
+def _note_twins(book: SegmentBook) -> None:
+    """Where another process is this rank now, that is said and written: two jobs may have been given one directory."""
+    writer = book.writer
+    for name in live_attempts(writer.path, writer.genesis):
+        message = f"another process is rank {writer.genesis.rank} in this directory now and writes {name}"
+        say(f"{message}; both are counted. If that is another job, --out names a directory for each")
+        book.gap("rank", message, lower_bound=False)
 
 
 class KeyWatch:

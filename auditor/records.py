@@ -17,6 +17,7 @@ SCHEMA_NUMBER = 3
 LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
 MOST_RECENT = 8  # tallies whose amounts `Totals` repeats
+CLOCK_AHEAD = "clock_ahead_s"  # of a host: by how many seconds, of the clock of the disk that it writes to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
 MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits
@@ -45,7 +46,7 @@ class Genesis:
     counter: str  # "dispatch", "native", or "" where nothing is counted
     versions: Mapping[str, str]  # auditor, python, torch, platform, packs of rules of the user's own
     digests: Mapping[str, str]  # formulas, rules, catalogue, configuration, packs of rules of the user's own
-    host: Mapping[str, str]  # hostname, boot_id, pid
+    host: Mapping[str, str]  # hostname, boot_id, pid; `CLOCK_AHEAD` where clocks differ
     devices: tuple[Mapping[str, str], ...]  # what each device said of itself; see hardware.identity
     settings: Mapping[str, str]  # the settings in force that change what is recorded
 

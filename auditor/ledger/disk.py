@@ -24,6 +24,11 @@ def create(path: Path) -> int:
     return os.open(path, _NEW_FILE, 0o644)
 
 
+def clock(descriptor: int) -> float:
+    """When the file was last changed, by the clock of its file system: where many hosts share it, of its server."""
+    return os.fstat(descriptor).st_mtime
+
+
 def identity(descriptor: int) -> tuple[int, int] | None:
     """Which file the descriptor is of; None where it is closed."""
     try:

@@ -12,7 +12,7 @@ from auditor.operations import Operations, add_up
 from auditor.units import scientific
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from auditor.ledger.inspection import SegmentReading, Unreadable
 
@@ -102,10 +102,10 @@ def _end(segment: SegmentReading) -> Finding | None:
     if segment.sealed or segment.broken:
         return None
     if segment.live:
-        text = f"{segment.name} is still being written."
+        text = f"{segment.name} is still being written: what it has done since {segment.ended} is not counted yet."
     else:
         text = (
-            f"{segment.name} was never closed: its process was killed, or the power was lost. "
+            f"{segment.name} was never closed: its process was killed, the power was lost, or its disk took no more. "
             f"What it did after {segment.ended} is not counted."
         )
     return Finding(Verdict.INCOMPLETE, text)
@@ -129,11 +129,25 @@ def _gaps(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
         yield Finding(Verdict.INCOMPLETE, f"There are {len(times) - _MOST_ALIKE} more gaps of other kinds.")
 
 
+def of_other_runs(others: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Segments of other runs than this one, by run."""
+    for run_id, names in itertools.islice(sorted(others.items()), _MOST_ALIKE):
+        text = (
+            f"{_listed(names[:_MOST_NAMED], len(names))} belong{'s' if len(names) == 1 else ''} to another run, "
+            f"{run_id}, and nothing of it is counted here. Two jobs were given one directory at the same time, or it "
+            "was copied in: move it to a directory of its own, with a folder segments, and verify it there."
+        )
+        yield Finding(Verdict.INVALID, text)
+    if len(others) > _MOST_ALIKE:
+        yield Finding(Verdict.INVALID, f"There are segments of {len(others) - _MOST_ALIKE} more runs.")
+
+
 def of_unreadable(unreadable: Sequence[Unreadable]) -> Iterator[Finding]:
     """Segments of which nothing can be read."""
     for segment in unreadable[:_MOST_ALIKE]:
         verdict = Verdict.INVALID if segment.false else Verdict.INCOMPLETE
-        yield Finding(verdict, f"{segment.name}: {segment.cause}. Nothing of it is counted.")
+        remedy = "" if segment.false else " Let whoever reads have it as it was written, and look again."
+        yield Finding(verdict, f"{segment.name}: {segment.cause}. Nothing of it is counted.{remedy}")
     if len(unreadable) > _MOST_ALIKE:
         verdict = Verdict.INVALID if any(segment.false for segment in unreadable) else Verdict.INCOMPLETE
         yield Finding(verdict, f"There are {len(unreadable) - _MOST_ALIKE} more segments that cannot be read.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -24,6 +25,7 @@ _NAME = re.compile(
 
 
 _LAUNCHER = -1
+_MOST_ATTEMPTS = 8  # that are looked at
 
 
 class Place(NamedTuple):
@@ -85,6 +87,19 @@ def next_attempt(directory: Path, rank: int, role: str = "rank") -> int:
     rank = _LAUNCHER if role == "launcher" else rank
     taken = [place.attempt for place in places if place and place.rank == rank and not place.process]
     return max(taken, default=0) if role == "process" else max(taken, default=-1) + 1
+
+
+def live_attempts(path: Path, genesis: Genesis) -> list[str]:
+    """The names of earlier attempts of the segment's rank that are being written now, the latest of them."""
+    earlier = range(max(genesis.attempt - _MOST_ATTEMPTS, 0), genesis.attempt)
+    names = [segment_name(dataclasses.replace(genesis, attempt=attempt)) for attempt in earlier]
+    return [name for name in names if _is_written(path.with_name(name))]
+
+
+def _is_written(path: Path) -> bool:
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        return is_held(file)
+    return False
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid, NotALedger
-from auditor.ledger import findings, resuming
+from auditor.ledger import agreement, findings, resuming
 from auditor.ledger.curve import Point
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
@@ -138,17 +138,18 @@ def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading],
     run_id = max(runs, key=lambda name: runs[name])
     kept: dict[str, SegmentReading] = {}
     said = []
+    others: dict[str, list[str]] = {}
     # Of a segment and its copies the one under its own name is the segment.
     for segment in sorted(segments, key=lambda s: s.name != segment_name(s.genesis)):
         first = kept.get(segment.genesis.nonce)
         if segment.genesis.run_id != run_id:
-            text = f"{segment.name} belongs to another run, {segment.genesis.run_id}. It is not counted."
-            said.append(Finding(Verdict.INVALID, text))
+            others.setdefault(segment.genesis.run_id, []).append(segment.name)
         elif first:
             text = f"{segment.name} is a copy of {first.name}, or begins like it. It is counted once."
             said.append(Finding(Verdict.INVALID, text))
         else:
             kept[segment.genesis.nonce] = segment
+    said += findings.of_other_runs(others)
     return sorted(kept.values(), key=_order), said
 
 
@@ -194,6 +195,7 @@ def _conclude(
     expected = max(1, *(segment.genesis.expected_ranks for segment in segments))
     operations = add_up([(segment.operations, 1) for segment in segments])
     said += findings.of_ranks(segments, expected, ranks)
+    said += agreement.of_ranks(segments)
     said += findings.of_launchers(segments, len(segments) - len(launchers) + unreadable)
     said += findings.of_operations(operations)
     said += findings.floor(said, operations)

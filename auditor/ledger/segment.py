@@ -17,7 +17,7 @@ from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Head, Signer
 from auditor.ledger.places import next_attempt, segment_name, segments_of
 from auditor.lines import read_record, write_record
-from auditor.records import Body, Genesis, Record, Seal, Synced, Totals
+from auditor.records import CLOCK_AHEAD, Body, Genesis, Record, Seal, Synced, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_RACES = 1000
 _TELL_SYNCED_EVERY = 16  # writes
+_CLOCKS_DIFFER_S = 30  # less is a slow file system
 _open_writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
 
 
@@ -222,8 +223,16 @@ def _claim(directory: Path, genesis: Genesis) -> tuple[int, Path, Genesis]:
             continue
         with contextlib.suppress(OSError):  # a file system without locks: readers cannot tell that we live
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return descriptor, path, genesis
+        return descriptor, path, _with_clock(genesis, descriptor)
     raise LedgerUnwritable(f"{segments_of(directory)}: no free name for a segment after {_MOST_RACES} tries")
+
+
+def _with_clock(genesis: Genesis, descriptor: int) -> Genesis:
+    """The genesis with how far our clock is from that of the file that was just made, where they differ."""
+    ahead_s = round(time.time() - disk.clock(descriptor))
+    if abs(ahead_s) < _CLOCKS_DIFFER_S:
+        return genesis
+    return dataclasses.replace(genesis, host=dict(genesis.host) | {CLOCK_AHEAD: str(ahead_s)})
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from auditor.ledger import Reading, SegmentReading
+from auditor.ledger.agreement import ahead_of_disk_s
 from auditor.units import scientific
 
 _MOST_RANKS = 16  # that are listed one by one
@@ -22,7 +23,7 @@ class RankStatus:
     rank: int
     attempt: int
     state: str  # of the latest attempt: one of `_STATES`
-    lag_s: float  # since its last record, by the clock of whoever asks
+    lag_s: float  # since its last record, by the clock of whoever asks, who is taken to agree with the disk
     steps: int  # of the latest attempt
     total_ops: int  # of all attempts
 
@@ -39,7 +40,8 @@ def of_ranks(reading: Reading, now: datetime.datetime) -> list[RankStatus]:
 
 def _of_rank(rank: int, segments: Sequence[SegmentReading], now: datetime.datetime) -> RankStatus:
     latest = max(segments, key=lambda segment: segment.genesis.attempt)
-    lag_s = max((now - datetime.datetime.fromisoformat(latest.ended)).total_seconds(), 0.0)
+    ended_s = datetime.datetime.fromisoformat(latest.ended).timestamp() - ahead_of_disk_s(latest.genesis)
+    lag_s = max(now.timestamp() - ended_s, 0.0)
     return RankStatus(
         rank=rank,
         attempt=latest.genesis.attempt,

@@ -54,6 +54,12 @@ def fork(run: Run, _: Run) -> None:
     run.path("rank-00000.attempt-001.jsonl").write_bytes(b"".join(lines[:-4]))
 
 
+def obstruct(run: Run, _: Run) -> None:
+    """What cannot be read, not even by root."""
+    run.path().unlink()
+    run.path().mkdir()
+
+
 def only(path: Path, data: bytes) -> None:
     for each in path.parent.iterdir():
         each.unlink()
@@ -82,6 +88,7 @@ CASES = {
     ),
     "a segment forked": Case(fork, 4, "or begins like it"),
     "a segment of another run": Case(replay, 4, "belongs to another run"),
+    "a segment that cannot be read": Case(obstruct, 0, "cannot be read: Is a directory. Nothing of it is", 5),
     "a segment renamed": Case(
         lambda run, _: run.path().rename(run.path("rank-00000.attempt-007.jsonl")), 4, "the file was renamed"
     ),

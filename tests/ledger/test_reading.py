@@ -77,9 +77,8 @@ def test_a_missing_attempt_and_a_missing_process_show(run) -> None:
 def test_an_unsealed_segment_is_told_with_the_time_of_its_last_record(run) -> None:
     run.segment(seal=False)
     segment = run.read().segments[0]
-    assert f"was never closed: its process was killed, or the power was lost. What it did after {segment.ended}" in (
-        reasons(run)
-    )
+    assert "was never closed: its process was killed, the power was lost, or its disk took no more. " in reasons(run)
+    assert f"What it did after {segment.ended} is not counted." in reasons(run)
 
 
 def test_a_gap_lowers_the_verdict_only_if_operations_may_be_missing(run, good: str) -> None:
