@@ -44,6 +44,7 @@ class Settings:
     coverage_every: int
     checkpoints: bool
     checkpoint_wait_s: float
+    live_sum: bool
     witness: str  # address, or "" for none
     witness_key: str
     rules: tuple[Path, ...]
@@ -65,7 +66,8 @@ class Settings:
         return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()
 
 
-_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "rules")  # or recorded elsewhere
+# Or recorded elsewhere.
+_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "live_sum", "rules")
 NAMES = tuple(field.name for field in fields(Settings) if field.name != "origins")
 
 
@@ -202,6 +204,7 @@ _PARSERS: Mapping[str, Any] = {
     "coverage_every": _steps,
     "checkpoints": _flag,
     "checkpoint_wait_s": _seconds,
+    "live_sum": _flag,
     "witness": _text,
     "witness_key": _text,
     "rules": _paths,

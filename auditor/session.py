@@ -39,6 +39,7 @@ from auditor.tally import CounterKind, Purpose
 
 if TYPE_CHECKING:
     from auditor.in_use import InUse
+    from auditor.live import LiveSum
     from auditor.watch import Watch
 
 _SHORTEST_INTERVAL_S = 1.0
@@ -99,6 +100,7 @@ class Session:
         self._at_rest = threading.Event()
         self._devices: InUse | None = None
         self._watch: Watch | None = None
+        self._live: LiveSum | None = None
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -330,6 +332,8 @@ class Session:
         if self._watch is not None:
             self._watch.ask()
         self._writer.interval(book, first, steps, elapsed_us, cut)
+        if self._live is not None:
+            self._live.tell(book.operations.total)
 
     def _formula_failed(self, error: CountingError) -> None:
         self._error = self._error or error
@@ -354,11 +358,12 @@ class Session:
             self._watch.start()
 
     def _open_book(self) -> SegmentBook:
-        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
+        from auditor import genesis, live  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
         place = find_place(forked=self._forked)
         if place.role == "rank":
             claim_rank()
+            self._live = live.LiveSum(self.directory, self._run_id, place.rank) if self.settings.live_sum else None
         self._writer.key_watch = genesis.KeyWatch(self.settings.key)
         book = genesis.open_book(
             self.directory,

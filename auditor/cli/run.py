@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
             "counter": options.counter,
             "probe": "true" if options.probe else None,
             "coverage_every": options.coverage_every,
+            "live_sum": "true" if options.live_sum else None,
             "rules": os.pathsep.join(options.rules) or None,
         }
     )

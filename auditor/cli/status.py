@@ -9,13 +9,15 @@ from pathlib import Path
 
 from auditor.errors import ExitCode
 from auditor.ledger import read_ledger
+from auditor.live import read_live
 from auditor.report import status
 from auditor.report.words import clean
 
 
 def run(options: argparse.Namespace) -> int:
     """Say where a job stands: ranks, their last records, who lags."""
-    reading = read_ledger(Path(options.directory), recount=None)
-    told = status.lines(reading, datetime.datetime.now(datetime.UTC))
+    directory = Path(options.directory)
+    reading = read_ledger(directory, recount=None)
+    told = status.lines(reading, datetime.datetime.now(datetime.UTC), read_live(directory))
     sys.stdout.write("\n".join(map(clean, told)) + "\n")
     return int(ExitCode.PASS)

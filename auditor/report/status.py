@@ -9,6 +9,7 @@ from statistics import median_low
 
 from auditor.ledger import Reading, SegmentReading
 from auditor.ledger.agreement import ahead_of_disk_s
+from auditor.live import Live
 from auditor.units import scientific
 
 _MOST_RANKS = 16  # that are listed one by one
@@ -63,8 +64,8 @@ def _state(segment: SegmentReading, lag_s: float) -> str:
     return "silent" if lag_s > 2 * float(segment.genesis.settings.get("interval_s", "60")) + _GRACE_S else "counting"
 
 
-def lines(reading: Reading, now: datetime.datetime) -> Iterator[str]:
-    """The job's status in lines of text."""
+def lines(reading: Reading, now: datetime.datetime, live: Live | None = None) -> Iterator[str]:
+    """The job's status in lines of text; ``live``: its sum over its own store, where it keeps one."""
     ranks = of_ranks(reading, now)
     yield f"run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})"
     yield f"ranks       {len(ranks)} of {reading.ranks_expected} seen: {_states(ranks)}"
@@ -72,6 +73,10 @@ def lines(reading: Reading, now: datetime.datetime) -> Iterator[str]:
     if missing:
         yield f"never began {missing}"
     yield f"operations  {scientific(reading.operations.total)} so far, as recorded"
+    if live is not None:
+        processes = f"{live.processes:,} process{'' if live.processes == 1 else 'es'}"
+        ago = f"{max(now.timestamp() - live.at_s, 0.0):,.0f} s ago"
+        yield f"live sum    {scientific(live.total_ops)} in {processes}, {ago}, by the job's store; unsigned"
     if not ranks:
         return
     amounts = [status.total_ops for status in ranks]

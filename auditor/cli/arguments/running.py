@@ -38,6 +38,7 @@ def add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         metavar="N",
         help="profile one step after each N, to name kernels that no counted operator accounts for (default: 0, none)",
     )
+    run.add_argument("--live-sum", action="store_true", help="ranks keep their sum in the job's own store, for status")
     add_rules_argument(run)
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
