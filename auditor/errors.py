@@ -154,6 +154,10 @@ class MissingExtra(UsageError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed", remedy=f"Install it with: pip install 'auditor[{extra}]'")
+        self._made_of = (package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return MissingExtra, self._made_of
 
 
 class ResourceError(AuditorError):

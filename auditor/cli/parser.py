@@ -18,6 +18,7 @@ exit codes:
   probe                 1 where there was nothing to measure
   verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (not verify)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
+  merge                 0 added up   2 usage   4 a segment is false, or not of the run
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   status, hardware, build, key
                         0 done   1 the auditor's own failure   2 usage
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     running.add_run(verbs)
     judging.add_verify(verbs)
+    judging.add_merge(verbs)
     judging.add_report(verbs)
     judging.add_lineage(verbs)
     judging.add_check(verbs)

@@ -14,8 +14,10 @@ from auditor.units import scientific
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from auditor.ledger.ends import SegmentSum
     from auditor.ledger.inspection import SegmentReading, Unreadable
 
+    Ended = SegmentReading | SegmentSum
 _MOST_ALIKE = 20  # findings of one kind that are listed one by one
 _MOST_NAMED = 5
 
@@ -67,12 +69,17 @@ def sorted_by_weight(findings: Iterable[Finding]) -> list[Finding]:
 
 def of_segments(segments: Sequence[SegmentReading]) -> Iterator[Finding]:
     """What is wrong inside of segments."""
-    for check in (_damage, _tail, _end, _name):
-        yield from _capped(check, segments)
+    yield from of_endings(segments)
     yield from _gaps(segments)
 
 
-def _capped(check: Callable[[SegmentReading], Finding | None], segments: Sequence[SegmentReading]) -> Iterator[Finding]:
+def of_endings(segments: Sequence[Ended]) -> Iterator[Finding]:
+    """Segments that are damaged, cut, not closed, or under another name."""
+    for check in (_damage, _tail, _end, _name):
+        yield from _capped(check, segments)
+
+
+def _capped(check: Callable[[Ended], Finding | None], segments: Sequence[Ended]) -> Iterator[Finding]:
     yield from capped([finding for finding in map(check, segments) if finding])
 
 
@@ -84,21 +91,21 @@ def capped(found: Sequence[Finding]) -> Iterator[Finding]:
         yield ranked[-1]._replace(text=f"The same holds for {len(ranked) - _MOST_ALIKE} more segments.")
 
 
-def _damage(segment: SegmentReading) -> Finding | None:
+def _damage(segment: Ended) -> Finding | None:
     if not segment.broken:
         return None
     text = f"{segment.name}: {segment.broken}. What it says before that is counted, what follows is not."
     return Finding(Verdict.INVALID, text)
 
 
-def _tail(segment: SegmentReading) -> Finding | None:
+def _tail(segment: Ended) -> Finding | None:
     if not segment.torn_bytes:
         return None
     text = f"{segment.name}: its last {segment.torn_bytes} bytes are a record that was never finished."
     return Finding(Verdict.INCOMPLETE, text)
 
 
-def _end(segment: SegmentReading) -> Finding | None:
+def _end(segment: Ended) -> Finding | None:
     if segment.sealed or segment.broken:
         return None
     if segment.live:
@@ -111,7 +118,7 @@ def _end(segment: SegmentReading) -> Finding | None:
     return Finding(Verdict.INCOMPLETE, text)
 
 
-def _name(segment: SegmentReading) -> Finding | None:
+def _name(segment: Ended) -> Finding | None:
     if segment.name == segment_name(segment.genesis):
         return None
     text = f"{segment.name}: by its first record it is {segment_name(segment.genesis)}: the file was renamed."
@@ -153,7 +160,7 @@ def of_unreadable(unreadable: Sequence[Unreadable]) -> Iterator[Finding]:
         yield Finding(verdict, f"There are {len(unreadable) - _MOST_ALIKE} more segments that cannot be read.")
 
 
-def of_ranks(segments: Sequence[SegmentReading], expected: int, seen: set[int]) -> Iterator[Finding]:
+def of_ranks(segments: Iterable[Ended], expected: int, seen: set[int]) -> Iterator[Finding]:
     """Ranks and attempts of which there should be a segment."""
     missing = expected - len({rank for rank in seen if rank < expected})
     if missing > 0:
@@ -161,13 +168,17 @@ def of_ranks(segments: Sequence[SegmentReading], expected: int, seen: set[int]) 
         names = _listed(list(itertools.islice(absent, min(missing, _MOST_NAMED))), missing)
         text = f"{missing} of {expected} ranks left no segment: {names}. What they did is not counted."
         yield Finding(Verdict.INCOMPLETE, text)
-    for rank in sorted(seen):
-        attempts = {s.genesis.attempt for s in segments if s.genesis.role == "rank" and s.genesis.rank == rank}
-        lost = max(attempts) + 1 - len(attempts)
-        if lost:
-            of = max(attempts) + 1
-            text = f"Of {of} attempts of rank {rank}, {lost} left no segment: what they did is missing."
-            yield Finding(Verdict.INCOMPLETE, text)
+    attempts: dict[int, set[int]] = {}
+    for segment in segments:
+        if segment.genesis.role == "rank":
+            attempts.setdefault(segment.genesis.rank, set()).add(segment.genesis.attempt)
+    yield from capped([_lost(rank, there) for rank, there in sorted(attempts.items()) if len(there) <= max(there)])
+
+
+def _lost(rank: int, attempts: set[int]) -> Finding:
+    of, lost = max(attempts) + 1, max(attempts) + 1 - len(attempts)
+    text = f"Of {of} attempts of rank {rank}, {lost} left no segment: what they did is missing."
+    return Finding(Verdict.INCOMPLETE, text)
 
 
 def _listed(names: Sequence[object], number: int) -> str:
@@ -175,7 +186,7 @@ def _listed(names: Sequence[object], number: int) -> str:
     return ", ".join(map(str, names)) + more
 
 
-def of_launchers(segments: Sequence[SegmentReading], present: int) -> Iterator[Finding]:
+def of_launchers(segments: Sequence[Ended], present: int) -> Iterator[Finding]:
     """Processes that a launcher saw and that have no segment. ``present``: segments other than launchers'."""
     launchers = [segment for segment in segments if segment.genesis.role == "launcher"]
     begun = sum(segment.exit.processes for segment in launchers if segment.exit)

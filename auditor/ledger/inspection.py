@@ -87,6 +87,11 @@ def read_segment(
         return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
 
 
+def read_opened(name: str, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
+    """As `read_segment`, of a file that is open at its beginning; nothing is recounted."""
+    return _Reader(name, None, None, None).read(file, held=held)
+
+
 class _Reader:
     """Leads a segment's bytes through the log into its contents."""
 

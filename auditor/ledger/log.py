@@ -40,6 +40,7 @@ NO_HEAD = Head(0, "")
 _SEAL = re.compile(rb'\[[0-9]+,"seal",')
 _ROTATION = b'"rotation",{'  # in a line that may be one
 _CUMULATIVE = (b'"totals",{', b'"seal",{')  # likewise
+_OBJECT_END = b"}]"  # of a line of one of the kinds of which there are not many
 _GENESIS = re.compile(rb'\[[0-9]+,"genesis",')
 _ZEROS = "zeros stand where a record was"
 _DECODER = json.JSONDecoder()
@@ -304,7 +305,7 @@ class _Grown(NamedTuple):
         """The tree has these lines more."""
         done = 0
         for index, line in enumerate(lines):
-            if any(mark in line for mark in _CUMULATIVE):
+            if line[-2:] == _OBJECT_END and any(mark in line for mark in _CUMULATIVE):
                 self.tree.extend(hashes[done:index])
                 self.nodes[self.tree.size] = nodes_of(self.tree)
                 done = index

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from auditor.cli.arguments.shared import Parser, add_law_arguments, add_ledger_arguments
+from auditor.cli.arguments.shared import Parser, add_jobs_argument, add_law_arguments, add_ledger_arguments
 
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
 _GROUPINGS = ("run", "model", "chip", "host", "month", "verdict")
@@ -23,6 +23,21 @@ def add_verify(verbs: argparse._SubParsersAction[Parser]) -> None:
     verify.add_argument("--proof", metavar="FILE", help="check this proof (`auditor prove`) in place of a ledger")
     verify.add_argument("--attestation", metavar="FILE", help="what `auditor attest` wrote; --key is then its signer's")
     verify.add_argument("--weights", metavar="PATH", help="the weight file, or the directory of them, that it is of")
+
+
+def add_merge(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """`auditor merge` is a verb."""
+    merge = verbs.add_parser(
+        "merge",
+        allow_abbrev=False,
+        help="what thousands of ranks come to, from their signed seals, in seconds",
+        description="Adds up segments from their ends alone: seals, or the last totals of what was never sealed, each"
+        " under its signature. Nothing is recounted; `auditor verify` does that. Directories may hold parts of one run,"
+        " or several runs.",
+    )
+    merge.add_argument("directories", metavar="DIR", nargs="+", help="a run's directory")
+    merge.add_argument("--format", choices=("terminal", "json"), default="terminal")
+    add_jobs_argument(merge)
 
 
 def add_report(verbs: argparse._SubParsersAction[Parser]) -> None:

@@ -71,6 +71,13 @@ def add_law_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
 
 
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """The verb reads segments in several processes."""
+    parser.add_argument(
+        "--jobs", type=whole_number, metavar="N", help="processes that read (default: as many as there are cores)"
+    )
+
+
 def add_rules_argument(parser: argparse.ArgumentParser) -> None:
     """The verb takes packs of one's own."""
     parser.add_argument(
