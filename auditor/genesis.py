@@ -41,7 +41,7 @@ def open_book(
     """
     key = load_or_create(settings.key)
     line_of_key = rotations_to(settings.key, key.public_hex)
-    tails = recover(directory)
+    tails = recover(directory, None if place.role == "launcher" else place.rank)
     genesis = Genesis(
         schema=LEDGER_SCHEMA,
         run_id=run_id,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import auditor
 from auditor.formulas import TABLE, Pricer
+from auditor.hardware import identity
 from auditor.ledger import Recount, SegmentBook, SegmentWriter, load_or_create, read_ledger
 from auditor.ledger.known import Known, amounts_of
 from auditor.ledger.log import Draft
@@ -65,7 +66,7 @@ def step_tally(rows: int) -> Tally:
 def write(directory: Path, intervals: int, *, watched: bool) -> None:
     """A sealed ledger of so many intervals; ``watched``: one device is observed at each."""
     key = load_or_create(directory.parent / "key.pem")
-    book = SegmentBook(SegmentWriter.create(directory, _genesis(key.public_hex), key))
+    book = SegmentBook(SegmentWriter.create(directory, genesis_of(key.public_hex), key))
     parts, rest, price, step = step_tally(64), step_tally(16), Pricer().price, 1
     for number in range(intervals):
         steps = _STEPS + number % 20
@@ -81,7 +82,7 @@ def write(directory: Path, intervals: int, *, watched: bool) -> None:
 def write_long(directory: Path, intervals: int, per_write: int) -> None:
     """A sealed ledger, the bytes as `write` makes them but for a checkpoint after so many intervals; much faster."""
     key = load_or_create(directory.parent / "key.pem")
-    genesis, tallies = _genesis(key.public_hex), [step_tally(64), step_tally(16)]
+    genesis, tallies = genesis_of(key.public_hex), [step_tally(64), step_tally(16)]
     news = Known().news(tallies, Pricer().price)
     assert news is not None
     draft, time_us, step = Draft(Frontier(), Signer.of(genesis), key), time.time_ns() // 1000, 1
@@ -124,7 +125,8 @@ def _seen(elapsed_us: int) -> dict[str, str]:
     return {"elapsed_us": str(elapsed_us), **energy, **busy}
 
 
-def _genesis(public_hex: str) -> Genesis:
+def genesis_of(public_hex: str) -> Genesis:
+    """The first record of a rank's segment."""
     return Genesis(
         schema=LEDGER_SCHEMA,
         run_id="benchmark",
@@ -208,22 +210,14 @@ def _row(name: str, took: dict[str, float], lines: int) -> str:
 
 def describe_machine() -> list[str]:
     """What the figures depend on."""
+    cpu = identity.cpu("").given.get("name", "unnamed")
     return [
-        f"- cpu: {_cpu_name()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
+        f"- cpu: {cpu}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
         f"- system: {platform.system()} {platform.release()} {platform.machine()}",
         f"- python {platform.python_version()}, cryptography {metadata.version('cryptography')}",
         f"- auditor {auditor.__version__}",
         f"- date: {datetime.now(UTC):%Y-%m-%d}",
     ]
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

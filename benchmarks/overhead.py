@@ -32,6 +32,7 @@ from variants import BARE, VARIANTS
 import auditor
 from auditor.counting import native_build
 from auditor.errors import NativeUnavailable
+from auditor.hardware import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +87,7 @@ def describe_machine(device: torch.device, threads: int) -> dict[str, object]:
     """What the numbers were measured on, as far as they depend on it."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "cpu": _cpu_name(),
+        "cpu": identity.cpu("").given.get("name", "unnamed"),
         "cores": len(os.sched_getaffinity(0)),
         "torch_threads": threads,
         "load_before": round(os.getloadavg()[0], 2),
@@ -104,15 +105,6 @@ def _versions() -> Iterator[str]:
             yield f"{package} {metadata.version(package)}"
         except metadata.PackageNotFoundError:
             continue
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from auditor.errors import ExitCode
-from auditor.ledger import read_ledger
+from auditor.ledger.merging import read_job
+from auditor.ledger.workers import usable_cores
 from auditor.live import read_live
 from auditor.report import status
 from auditor.report.words import clean
@@ -17,7 +18,7 @@ from auditor.report.words import clean
 def run(options: argparse.Namespace) -> int:
     """Say where a job stands: ranks, their last records, who lags."""
     directory = Path(options.directory)
-    reading = read_ledger(directory, recount=None)
-    told = status.lines(reading, datetime.datetime.now(datetime.UTC), read_live(directory))
+    job = read_job(directory, workers=usable_cores())
+    told = status.lines(job, datetime.datetime.now(datetime.UTC), read_live(directory))
     sys.stdout.write("\n".join(map(clean, told)) + "\n")
     return int(ExitCode.PASS)

@@ -60,6 +60,40 @@ class Merged:
     keys: tuple[str, ...]  # that signed the ends
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Where the run of a directory stands: its segments, each once, and what they come to so far."""
+
+    run_id: str
+    model: str
+    purpose: str
+    ranks_expected: int
+    operations: Operations
+    segments: tuple[SegmentSum, ...]
+
+
+def read_job(directory: Path, *, workers: int = 1) -> Job:
+    """The run of the directory from the ends of its segments.
+
+    Raises: NotALedger: there is none, or no segment has a first record.
+    """
+    read = read_sums(directory, workers=workers)
+    segments, _ = _of_one_run([segment for segment in read if isinstance(segment, SegmentSum)])
+    if not segments:
+        unread = next(segment for segment in read if isinstance(segment, Unreadable))
+        raise NotALedger(f"{directory}: no segment can be read: {unread.name}: {unread.cause}")
+    once, _ = _each_once(Placed(directory, segment) for segment in segments)
+    total = _sum_of(segments[0].genesis.run_id, [one.segment for one in once])
+    return Job(
+        run_id=total.run_id,
+        model=total.model,
+        purpose=total.purpose,
+        ranks_expected=total.ranks_expected,
+        operations=total.operations,
+        segments=tuple(one.segment for one in once),
+    )
+
+
 def read_sums(directory: Path, *, workers: int = 1) -> list[SegmentSum | Unreadable]:
     """Every segment of a ledger, from its end where that settles it.
 

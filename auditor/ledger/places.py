@@ -24,6 +24,7 @@ _NAME = re.compile(
 )
 
 
+_SUFFIX = ".jsonl"
 _LAUNCHER = -1
 _MOST_ATTEMPTS = 8  # that are looked at
 
@@ -75,15 +76,25 @@ def read_name(name: str) -> Place | None:
     return Place(int(match["rank"] or _LAUNCHER), int(match["attempt"]), match["process"] is not None)
 
 
-def segment_paths(directory: Path) -> list[Path]:
-    """The files that end like a segment, in the order of their names; none where there is no such folder."""
+def segment_paths(directory: Path, rank: int | None = None) -> list[Path]:
+    """The files that end like a segment, in the order of their names; none where there is no such folder.
+
+    ``rank``: those of that rank and of the processes below it.
+    """
     folder = segments_of(directory)
-    return sorted(path for path in folder.iterdir() if path.suffix == ".jsonl") if folder.is_dir() else []
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX))  # noqa: PTH208 - thousands
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    if rank is not None:
+        names = [name for name in names if name.startswith(f"rank-{rank:05d}.")]
+    return [folder / name for name in names]
 
 
 def next_attempt(directory: Path, rank: int, role: str = "rank") -> int:
     """One more than the highest attempt of the rank or the launcher; another process joins the highest."""
-    places = (read_name(path.name) for path in segment_paths(directory))
+    own = None if role == "launcher" else rank
+    places = (read_name(path.name) for path in segment_paths(directory, own))
     rank = _LAUNCHER if role == "launcher" else rank
     taken = [place.attempt for place in places if place and place.rank == rank and not place.process]
     return max(taken, default=0) if role == "process" else max(taken, default=-1) + 1

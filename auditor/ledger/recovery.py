@@ -28,14 +28,16 @@ _BLOCK_BYTES = 64 * 2**10
 _TAIL_LIMIT_BYTES = STRETCH_LIMIT_BYTES + 2 * LINE_LIMIT_BYTES
 
 
-def recover(directory: Path) -> list[Recovered]:
+def recover(directory: Path, rank: int | None = None) -> list[Recovered]:
     """Segments of dead writers end with a checkpoint; what was cut stands in ``cut/`` and in the answer.
 
+    ``rank``: of that rank and the processes below it alone, so that many ranks that start look at few files each; a
+    reader takes the torn end of a rank that does not come back for what it is.
     Only what a stopped write left is cut. Damage before it is left for `reading` to report.
     Raises: LedgerUnwritable: a segment or the folder of cuttings cannot be written.
     """
     found = []
-    for path in segment_paths(directory):
+    for path in segment_paths(directory, rank):
         try:
             with open_regular(path, writable=True) as file:
                 if _lock(file) and (tail := _torn_tail(file)):

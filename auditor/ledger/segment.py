@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from auditor.ledger.keys import SigningKey
 
-_MOST_RACES = 1000
+_MOST_RACES = 2**20  # each lost to another process that has the name now; beyond, the file system is at fault
 _TELL_SYNCED_EVERY = 16  # writes
 _CLOCKS_DIFFER_S = 30  # less is a slow file system
 _open_writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""Where a job stands, live or dead, in words: which ranks there are, who writes, who lags. Nothing is checked here."""
+"""Where a job stands, live or dead, in words: which ranks there are, who writes, who lags; nothing is recounted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from statistics import median_low
 
 from auditor.ledger import Reading, SegmentReading
 from auditor.ledger.agreement import ahead_of_disk_s
+from auditor.ledger.ends import SegmentSum
+from auditor.ledger.merging import Job
 from auditor.live import Live
 from auditor.units import scientific
 
@@ -29,9 +31,9 @@ class RankStatus:
     total_ops: int  # of all attempts
 
 
-def of_ranks(reading: Reading, now: datetime.datetime) -> list[RankStatus]:
+def of_ranks(reading: Reading | Job, now: datetime.datetime) -> list[RankStatus]:
     """Every rank that was seen, those that need looking at first."""
-    attempts: dict[int, list[SegmentReading]] = {}
+    attempts: dict[int, list[SegmentReading | SegmentSum]] = {}
     for segment in reading.segments:
         if segment.genesis.role == "rank":
             attempts.setdefault(segment.genesis.rank, []).append(segment)
@@ -39,7 +41,7 @@ def of_ranks(reading: Reading, now: datetime.datetime) -> list[RankStatus]:
     return sorted(found, key=lambda status: (_STATES.index(status.state), status.total_ops, status.rank))
 
 
-def _of_rank(rank: int, segments: Sequence[SegmentReading], now: datetime.datetime) -> RankStatus:
+def _of_rank(rank: int, segments: Sequence[SegmentReading | SegmentSum], now: datetime.datetime) -> RankStatus:
     latest = max(segments, key=lambda segment: segment.genesis.attempt)
     ended_s = datetime.datetime.fromisoformat(latest.ended).timestamp() - ahead_of_disk_s(latest.genesis)
     lag_s = max(now.timestamp() - ended_s, 0.0)
@@ -53,7 +55,7 @@ def _of_rank(rank: int, segments: Sequence[SegmentReading], now: datetime.dateti
     )
 
 
-def _state(segment: SegmentReading, lag_s: float) -> str:
+def _state(segment: SegmentReading | SegmentSum, lag_s: float) -> str:
     """Silent is a rank whose process lives and has written nothing for longer than two intervals: hung, or waiting."""
     if segment.broken:
         return "damaged"
@@ -64,7 +66,7 @@ def _state(segment: SegmentReading, lag_s: float) -> str:
     return "silent" if lag_s > 2 * float(segment.genesis.settings.get("interval_s", "60")) + _GRACE_S else "counting"
 
 
-def lines(reading: Reading, now: datetime.datetime, live: Live | None = None) -> Iterator[str]:
+def lines(reading: Reading | Job, now: datetime.datetime, live: Live | None = None) -> Iterator[str]:
     """The job's status in lines of text; ``live``: its sum over its own store, where it keeps one."""
     ranks = of_ranks(reading, now)
     yield f"run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})"
