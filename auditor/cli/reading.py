@@ -12,24 +12,29 @@ from auditor.errors import ExitCode, UsageError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Reading, Recount, Verdict, read_ledger, read_public_key
 from auditor.ledger.cosigning import Witness, read_witness
+from auditor.ledger.effort import Effort
 from auditor.ledger.heads import find_heads
 from auditor.ledger.outside import NOTHING, Held, Outside
 from auditor.ledger.revocation import read_revocation
 from auditor.ledger.signed import SignedHead, read_heads, read_text
+from auditor.ledger.workers import usable_cores
 
 _ORDER = (Verdict.INVALID, Verdict.DIVERGED, Verdict.INCOMPLETE, Verdict.UNANCHORED, Verdict.WITNESSED)
 
 
-def read(options: argparse.Namespace) -> Reading:
+def read(options: argparse.Namespace, effort: Effort | None = None) -> Reading:
     """The ledger that the command line names, every total recounted."""
     trusted = read_public_key(options.key) if options.key else None
     directory = Path(options.directory)
-    return read_directory(directory, trusted, outside(options, directory))
+    return read_directory(directory, trusted, outside(options, directory), effort)
 
 
-def read_directory(directory: Path, trusted_key: str | None = None, held_outside: Outside = NOTHING) -> Reading:
-    """The ledger in a directory, every total recounted."""
-    return read_ledger(directory, recount=recount(), trusted_key=trusted_key, outside=held_outside)
+def read_directory(
+    directory: Path, trusted_key: str | None = None, held_outside: Outside = NOTHING, effort: Effort | None = None
+) -> Reading:
+    """The ledger in a directory, every total recounted, by as many processes as there are cores."""
+    effort = effort or Effort(workers=usable_cores())
+    return read_ledger(directory, recount=recount(), trusted_key=trusted_key, outside=held_outside, effort=effort)
 
 
 def outside(options: argparse.Namespace, directory: Path) -> Outside:

@@ -56,18 +56,18 @@ Note = TypeVar("Note")
 class Contents:
     """Takes the lines of one segment in their order; what was sound before a false one stays."""
 
-    def __init__(self, recount: Recount | None, kept: Kept | None = None) -> None:
-        """``kept``: what of its intervals is progress, where that is not all of it."""
+    def __init__(self, recount: Recount | None, kept: Kept | None = None, *, course: bool = True) -> None:
+        """``kept``: what of its intervals is progress, where that is not all of it. ``course``: as `read_segment`."""
         self._recount = recount
         self._kept = kept
         self._prices = Prices(recount)
         self._signatures: list[Signature] = []
         self._tallies_bytes = 0
-        self.intervals = Intervals()
+        self.intervals = Intervals(course=course)
         self._sum = RunningSum()
         self._nodes: Mapping[int, tuple[str, ...]] = {}  # of the tree, before each line that has to name them
         self._gaps = Gaps()
-        self._sights = Sights()
+        self._sights = Sights(keep=course)
         self._notes: list[Body] = []
         self._resumed: list[ResumedAt] = []
         self._weights_bytes = 0
@@ -156,11 +156,12 @@ class Contents:
     def recorded(self) -> Operations:
         """What the segment says that its intervals come to."""
         self._sum.settle(self._prices)
-        return self._sum.settled
+        return self._sum.recorded
 
     def operations(self) -> Operations:
         """What the intervals come to when their tallies are recounted, where that was asked for."""
-        return self._prices.recounted(self.intervals.curve.times()) + self.intervals.folded
+        self._sum.settle(self._prices)
+        return self._sum.recounted
 
     def _add_intervals(self, rows: Sequence[Row]) -> None:
         if not rows:
@@ -175,7 +176,7 @@ class Contents:
         finally:
             if self.intervals.number > before:
                 taken = self.intervals.number - before
-                self._sum.add([row[4] for row in rows[:taken]])
+                self._sum.add((row[4] for row in rows[:taken]), self._prices)
                 self.records += taken
                 self.ended_us = self.intervals.time_us
 
@@ -280,7 +281,7 @@ class Contents:
     def _add_folded(self, body: Folded, time_us: int) -> None:
         operations = read_amounts(body.operations, body.unpriced)
         self.intervals.add_folded(body, operations, time_us)
-        self._sum.settled = self._sum.settled + operations
+        self._sum.add_folded(operations)
         if self._kept is not None:
             self._kept.see_folded(self._line, body, operations)
 
@@ -314,8 +315,7 @@ class Contents:
 
     def _compare(self, body: Cumulative) -> None:
         """What it says of all lines before it is what they come to."""
-        self._sum.settle(self._prices)
-        recorded = self._sum.settled
+        recorded = self.recorded()
         if (body.operations, body.unpriced) != (rows_of(recorded), unpriced_of(recorded)):
             said = read_amounts(body.operations, body.unpriced)
             raise LedgerInvalid(f"its totals do not come to its intervals: {first_difference(said, recorded)}")

@@ -139,3 +139,20 @@ class Curve:
             pairs = zip(self._closed[::2], self._closed[1::2], strict=True)
             self._closed = [left.join(right) for left, right in pairs]
             self._each *= 2
+
+
+class NoCurve(Curve):
+    """The curve that nobody asked for: it has no points."""
+
+    def extend(
+        self,
+        times_us: Sequence[bytes],
+        first_steps: Sequence[int],
+        ends: Sequence[int],
+        elapsed_us: Sequence[int],
+        tallies: Sequence[bytes],
+    ) -> None:
+        """Nothing is kept."""
+
+    def add_folded(self, body: Folded, operations: Operations, time_us: int) -> None:
+        """Nothing is kept."""

@@ -73,34 +73,37 @@ class Unreadable:
 
 
 def read_segment(
-    path: Path, recount: Recount | None, kept: Kept | None = None, *, until: int | None = None
+    path: Path, recount: Recount | None, kept: Kept | None = None, *, until: int | None = None, course: bool = True
 ) -> SegmentReading | Unreadable:
     """What the file holds, whatever it holds; ``until``: up to the checkpoint over so many lines.
 
-    ``kept``: which of its intervals are progress; None takes all of them.
+    ``kept``: which of its intervals are progress; None takes all of them. ``course``: with the curve of its intervals
+    and what was seen of devices, which take most of the memory.
     Raises: SchemaFromFuture: it was written by a newer auditor.
     """
     try:
         with open_regular(path) as file:
-            return _Reader(path.name, recount, kept, until).read(file, held=is_held(file))
+            return _Reader(path.name, Contents(recount, kept, course=course), kept, until).read(
+                file, held=is_held(file)
+            )
     except OSError as error:
         return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
 
 
 def read_opened(name: str, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
     """As `read_segment`, of a file that is open at its beginning; nothing is recounted."""
-    return _Reader(name, None, None, None).read(file, held=held)
+    return _Reader(name, Contents(None, course=False), None, None).read(file, held=held)
 
 
 class _Reader:
     """Leads a segment's bytes through the log into its contents."""
 
-    def __init__(self, name: str, recount: Recount | None, kept: Kept | None, until: int | None) -> None:
+    def __init__(self, name: str, contents: Contents, kept: Kept | None, until: int | None) -> None:
         self._name = name
         self._kept = kept
         self._until = until
         self._bytes = 0
-        self._contents = Contents(recount, kept)
+        self._contents = contents
         self._scanner = Scanner()
 
     def read(self, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:

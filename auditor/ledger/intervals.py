@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid
-from auditor.ledger.curve import Curve
+from auditor.ledger.curve import Curve, NoCurve
 from auditor.lines import read_tallies
 from auditor.operations import Operations
 
@@ -41,8 +41,9 @@ class _Columns(NamedTuple):
 class Intervals:
     """What the intervals so far come to, in steps and time, and the curve of their tallies."""
 
-    def __init__(self) -> None:
-        self.curve = Curve()
+    def __init__(self, *, course: bool = True) -> None:
+        """``course``: the curve is kept."""
+        self.curve = Curve() if course else NoCurve()
         self.steps = 0
         self.elapsed_us = 0
         self.number = 0  # of those that refer to tallies

@@ -65,7 +65,9 @@ class Sights:
     That loses detail alone: what an observation tells are totals since the beginning of the record.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = True) -> None:
+        """``keep``: not only whether each refers to what is there is asked."""
+        self._keep = keep
         self._forms: list[_Form] = []
         self._seen: list[Hardware | _Again] = []
 
@@ -104,6 +106,8 @@ class Sights:
         return form
 
     def _put(self, seen: Hardware | _Again) -> None:
+        if not self._keep:
+            return
         self._seen.append(seen)
         if len(self._seen) > MOST_SIGHTS:
             self._thin()

@@ -12,9 +12,11 @@ from auditor.lines import read_tallies
 from auditor.operations import Operations, add_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from auditor.tally import Tally
+
+_MOST_TEXTS = 4096
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -35,6 +37,7 @@ class Prices:
         self._recorded: list[Operations] = []
         self._recounted: list[Operations] = []
         self.binding = False  # whether a recount must agree: it uses the table that was recorded
+        self.differ = False  # whether a tally was recounted to another amount than was recorded
 
     def __len__(self) -> int:
         return len(self._recorded)
@@ -50,6 +53,7 @@ class Prices:
         elif self.binding:
             difference = first_difference(recorded, found)
             raise LedgerInvalid(f"tally {len(self)} does not come to what it says: {difference}")
+        self.differ = self.differ or found is not recorded
         self._recorded.append(recorded)
         self._recounted.append(found)
 
@@ -67,24 +71,32 @@ class Prices:
 
 
 class RunningSum:
-    """What intervals come to as recorded, so that it can be told again and again at the cost of what is new."""
+    """What intervals come to, so that it can be told again and again at the cost of what is new."""
 
     def __init__(self) -> None:
-        self.settled = Operations.none()
+        self.recorded = self.recounted = Operations.none()
         self._texts: Counter[bytes] = Counter()  # tallies of intervals, as they are written
 
-    def add(self, texts: Sequence[bytes]) -> None:
+    def add(self, texts: Iterable[bytes], prices: Prices) -> None:
         """Intervals more."""
         self._texts.update(texts)
+        if len(self._texts) > _MOST_TEXTS:
+            self.settle(prices)
+
+    def add_folded(self, operations: Operations) -> None:
+        """An interval more, which has an amount and no tallies."""
+        self.recorded, self.recounted = self.recorded + operations, self.recounted + operations
 
     def settle(self, prices: Prices) -> None:
-        """``settled`` holds all of them."""
+        """`recorded` and `recounted` hold all of them."""
         times: dict[int, int] = {}
         for text, intervals in self._texts.items():
             for number, often in read_tallies(text):
                 times[number] = times.get(number, 0) + often * intervals
         self._texts.clear()
-        self.settled = self.settled + prices.recorded(times)
+        recorded = prices.recorded(times)
+        self.recorded = self.recorded + recorded
+        self.recounted = self.recounted + (prices.recounted(times) if prices.differ else recorded)
 
 
 def _sum(prices: Sequence[Operations], times: Mapping[int, int]) -> Operations:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import LedgerInvalid, NotALedger
 from auditor.ledger import agreement, findings, resuming
 from auditor.ledger.curve import Point
+from auditor.ledger.effort import ALONE, Effort, read_all
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.noting import check_noted
@@ -64,18 +65,23 @@ class Reading:
 
 
 def read_ledger(
-    directory: Path, *, recount: Recount | None, trusted_key: str | None = None, outside: Outside = NOTHING
+    directory: Path,
+    *,
+    recount: Recount | None,
+    trusted_key: str | None = None,
+    outside: Outside = NOTHING,
+    effort: Effort = ALONE,
 ) -> Reading:
     """The reading of a ledger; what is false or missing in it is told in the verdict and its reasons.
 
     recount: prices every tally again; None takes the recorded amounts. trusted_key: the public key, in
     hexadecimal, that must have signed, or have been followed by the one that did. outside: what the ledger is held
-    against.
+    against. effort: how it is read.
     Raises: NotALedger: there is none, or none that a crash let begin. SchemaFromFuture: a newer auditor wrote it.
     LedgerInvalid: no segment has a first record that can be read, and one was changed. NoteError: a head to hold it
     against is falsely signed.
     """
-    read = [read_segment(path, recount) for path in _paths(directory)]
+    read = list(read_all(_paths(directory), recount, effort))
     unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
     segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=_order)
     if not segments:
@@ -87,7 +93,7 @@ def read_ledger(
     said += comparison.findings
     said += limited
     said += keys.findings(counted)
-    counted, resumed = resuming.settle(directory, counted, recount)
+    counted, resumed = resuming.settle(directory, counted, recount, effort.workers)
     said += resumed
     said += findings.of_segments(counted)
     said += findings.of_unreadable(unreadable)

@@ -22,6 +22,12 @@ def add_verify(verbs: argparse._SubParsersAction[Parser]) -> None:
     add_ledger_arguments(verify, "?")
     verify.add_argument("--proof", metavar="FILE", help="check this proof (`auditor prove`) in place of a ledger")
     verify.add_argument("--attestation", metavar="FILE", help="what `auditor attest` wrote; --key is then its signer's")
+    verify.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on where an interrupted call stood that was given this file, and note there what was read",
+    )
+    add_jobs_argument(verify)
     verify.add_argument("--weights", metavar="PATH", help="the weight file, or the directory of them, that it is of")
 
 

@@ -1,0 +1,150 @@
+"""What a verification that was interrupted had read, so that the next one goes on from there.
+
+It is a file of whoever verifies, a line for each segment that was read to its end: which file it was (its place on the
+disk, size and times) and what was found. A segment whose file has changed since is read again. The verdict rests on
+this file as on the verifier itself, so it is to be kept where nobody else can write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from typing import IO, TYPE_CHECKING, Any
+
+from auditor.errors import AuditorError, LedgerUnwritable
+from auditor.ledger.inspection import SegmentReading
+from auditor.ledger.notes import Head
+from auditor.ledger.notices import NotedGap
+from auditor.ledger.progress import ResumedAt
+from auditor.lines import read_record, write_record
+from auditor.operations import Operations
+from auditor.records import Body, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from auditor.ledger.inspection import Unreadable
+
+SCHEMA = "auditor.verifying/1"
+Mark = tuple[int, ...]
+
+
+class Earlier:
+    """Readings by file; each new one is with the operating system before the next is begun."""
+
+    def __init__(self, file: IO[bytes], known: dict[tuple[str, Mark], SegmentReading]) -> None:
+        self._file = file
+        self._known = known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @staticmethod
+    def mark(path: Path) -> Mark | None:
+        """Which file it is, as the operating system tells files and their changes apart; None where it does not."""
+        try:
+            status = path.lstat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def find(self, path: Path) -> SegmentReading | None:
+        """What was found in the file when it was as it is now."""
+        mark = self.mark(path)
+        return self._known.get((path.name, mark)) if mark else None
+
+    def add(self, path: Path, mark: Mark | None, reading: SegmentReading | Unreadable) -> None:
+        """It was read, and was this file before that; kept, unless it may still change or could not be read."""
+        if mark is None or mark != self.mark(path) or not isinstance(reading, SegmentReading) or reading.live:
+            return
+        plain = {"file": path.name, "mark": list(mark), "reading": _to_plain(reading)}
+        self._file.write(_line(plain))
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
+    """The readings in the file, by these formulas; it is made where there is none, and anew where they were others.
+
+    Raises: LedgerUnwritable: it cannot be read or written.
+    """
+    header = {"schema": SCHEMA, "formulas": formulas}
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        sound = lines[0] + b"\n" == _line(header)
+        with path.open("ab" if sound else "wb") as file:
+            if not sound:
+                file.write(_line(header))
+            elif lines[-1]:  # of a process that was killed while it wrote
+                file.truncate(sum(map(len, lines[:-1])) + len(lines) - 1)
+            yield Earlier(file, dict(_known(lines[1:-1]) if sound else ()))
+    except OSError as error:
+        raise LedgerUnwritable(f"{path}: cannot be used: {error.strerror or error}") from error
+
+
+def _known(lines: list[bytes]) -> Iterator[tuple[tuple[str, Mark], SegmentReading]]:
+    for line in lines:
+        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError):
+            plain = json.loads(line)
+            yield (plain["file"], tuple(plain["mark"])), _read_plain(plain["reading"])
+
+
+def _line(plain: object) -> bytes:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _text(body: Body) -> str:
+    return write_record(Record(time_us=0, body=body)).decode()
+
+
+def _body(text: str) -> Any:
+    return read_record(text.encode()).body
+
+
+def _amounts(operations: Operations) -> object:
+    return [operations.to_rows(), dict(operations.unpriced)]
+
+
+def _read_amounts(plain: Any) -> Operations:
+    rows, unpriced = plain
+    return Operations.from_rows(rows, unpriced)
+
+
+def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: tuple(map(convert, values))
+
+
+# How fields are written that are not plain themselves, and read again.
+_WRITERS: dict[str, Callable[[Any], Any]] = {
+    "genesis": _text,
+    **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_text)),
+    "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
+    "exit": lambda body: body and _text(body),
+}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "genesis": _body,
+    "head": lambda plain: Head(*plain),
+    "gaps": _each(lambda plain: NotedGap(*plain)),
+    "keys": tuple,
+    "noted": _each(tuple),
+    "points": tuple,
+    "hardware": tuple,
+    **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_body)),
+    "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
+    "exit": lambda text: text and _body(text),
+}
+
+
+def _to_plain(reading: SegmentReading) -> dict[str, Any]:
+    fields = ((field.name, getattr(reading, field.name)) for field in dataclasses.fields(reading))
+    return {name: _WRITERS[name](value) if name in _WRITERS else value for name, value in fields}
+
+
+def _read_plain(plain: dict[str, Any]) -> SegmentReading:
+    return SegmentReading(
+        **{name: _READERS[name](value) if name in _READERS else value for name, value in plain.items()}
+    )
