@@ -118,7 +118,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
 	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install torch==2.13.0
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) hatchling editables
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,cuda,html,terminal,qr,postgres,dev]'
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,cuda,html,terminal,qr,postgres,zstd,dev]'
 	@touch $@
 
 $(VENV)/.surveyed: benchmarks/accuracy/requirements.txt $(CONSTRAINTS) $(INSTALLED)

@@ -20,7 +20,7 @@ exit codes:
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   merge                 0 added up   2 usage   4 a segment is false, or not of the run
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
-  status, hardware, build, key
+  status, compress, hardware, build, key
                         0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
   attest, index         0 done   1 the auditor's own failure   2 usage   4 a ledger is INVALID or DIVERGED
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     judging.add_lineage(verbs)
     judging.add_check(verbs)
     running.add_status(verbs)
+    running.add_compress(verbs)
     looking_up.add_hardware(verbs)
     running.add_probe(verbs)
     running.add_build(verbs)

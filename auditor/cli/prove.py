@@ -10,7 +10,7 @@ from auditor.errors import LedgerInvalid, NoteError, UsageError
 from auditor.ledger.heads import cosigned, write_synced
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.notes import origin_of
-from auditor.ledger.places import segment_paths
+from auditor.ledger.places import SUFFIX, name_of, segment_paths
 from auditor.ledger.proving import Extension, Inclusion, Signed, prove_extension, prove_line
 from auditor.ledger.signed import SignedHead, read_head, read_heads, read_text
 
@@ -54,8 +54,8 @@ def _since(path: Path, segment: SegmentReading) -> SignedHead:
 
 
 def _path(directory: Path, name: str) -> Path:
-    paths = {path.stem: path for path in segment_paths(directory)}
-    path = paths.get(name.removesuffix(".jsonl"))
+    paths = {name_of(path).removesuffix(SUFFIX): path for path in segment_paths(directory)}
+    path = paths.get(name_of(name).removesuffix(SUFFIX))
     if path is None:
         known = ", ".join(sorted(paths)[:5]) or "none"
         raise UsageError(f"{directory}: there is no segment {name!r}", remedy=f"There are: {known}.")

@@ -20,7 +20,8 @@ from auditor.ledger.inspection import Unreadable, read_opened
 from auditor.ledger.log import fault_of_tail, last_checkpoint
 from auditor.ledger.merkle import Frontier, leaf_hashes
 from auditor.ledger.notes import Head, Signer, head_of
-from auditor.ledger.places import is_held, open_regular
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import is_held, name_of
 from auditor.ledger.prices import read_amounts
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import (
@@ -93,15 +94,15 @@ def read_sum(path: Path) -> SegmentSum | Unreadable:
     Raises: SchemaFromFuture: it was written by a newer auditor.
     """
     try:
-        with open_regular(path) as file:
+        with open_segment(path) as file:
             held = is_held(file)
-            found = _from_end(path.name, file, held=held)
+            found = _from_end(name_of(path), file, held=held)
             if found is not None:
                 return found
             file.seek(0)
-            reading = read_opened(path.name, file, held=held)
+            reading = read_opened(name_of(path), file, held=held)
     except OSError as error:
-        return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
+        return Unreadable(name=name_of(path), cause=f"it cannot be read: {error.strerror or error}", false=False)
     return reading if isinstance(reading, Unreadable) else _of_reading(reading)
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid, LedgerUnwritable, NoteError
 from auditor.ledger.log import Scanner
-from auditor.ledger.places import anchors_of, open_regular, segment_paths, sync_directory, witnessed_of
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import SUFFIX, anchors_of, name_of, segment_paths, sync_directory, witnessed_of
 from auditor.ledger.signed import FILE_LIMIT_BYTES, SignedHead, read_head, read_heads, read_text
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def present_head(path: Path) -> SignedHead | None:
     """
     scanner = Scanner()
     try:
-        with open_regular(path) as file:
+        with open_segment(path) as file:
             while data := file.read(_BLOCK_BYTES):
                 for _ in scanner.feed(data):
                     pass
     except LedgerInvalid as error:
-        raise LedgerInvalid(f"{path.name}: {error}") from error
+        raise LedgerInvalid(f"{name_of(path)}: {error}") from error
     except OSError as error:
-        raise LedgerInvalid(f"{path.name}: cannot be read: {error.strerror or error}") from error
+        raise LedgerInvalid(f"{name_of(path)}: cannot be read: {error.strerror or error}") from error
     return read_head(scanner.note) if scanner.note else None
 
 
@@ -120,7 +121,7 @@ def cosigned(directory: Path, path: Path, head: SignedHead) -> SignedHead:
 
 def cosigned_path(directory: Path, path: Path, head: SignedHead) -> Path:
     """Where the head of the segment is kept with its cosignatures."""
-    return witnessed_of(directory) / f"{path.stem}.{head.head.size}.note"
+    return witnessed_of(directory) / f"{name_of(path).removesuffix(SUFFIX)}.{head.head.size}.note"
 
 
 def find_heads(directory: Path, short: str) -> list[SignedHead] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, read_segment
-from auditor.ledger.places import segments_of
+from auditor.ledger.places import segment_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ def read_at(directory: Path, name: str, head: Head, recount: Recount | None) -> 
 
     The checkpoint of a head is the line after those that it counts, so its signature is checked with it.
     """
-    found = read_segment(segments_of(directory) / name, recount, until=head.size)
+    found = read_segment(segment_path(directory, name), recount, until=head.size)
     return found if isinstance(found, SegmentReading) else None
 
 

@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING
 from auditor.errors import LedgerInvalid
 from auditor.ledger.contents import Contents
 from auditor.ledger.log import Ending, Scanner
-from auditor.ledger.places import is_held, open_regular
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import is_held, name_of
 from auditor.records import Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
 
 if TYPE_CHECKING:
@@ -79,15 +80,16 @@ def read_segment(
 
     ``kept``: which of its intervals are progress; None takes all of them. ``course``: with the curve of its intervals
     and what was seen of devices, which take most of the memory.
-    Raises: SchemaFromFuture: it was written by a newer auditor.
+    Raises: SchemaFromFuture: it was written by a newer auditor. MissingExtra: it is compressed, and nothing here reads
+    that.
     """
     try:
-        with open_regular(path) as file:
-            return _Reader(path.name, Contents(recount, kept, course=course), kept, until).read(
+        with open_segment(path) as file:
+            return _Reader(name_of(path), Contents(recount, kept, course=course), kept, until).read(
                 file, held=is_held(file)
             )
     except OSError as error:
-        return Unreadable(name=path.name, cause=f"it cannot be read: {error.strerror or error}", false=False)
+        return Unreadable(name=name_of(path), cause=f"it cannot be read: {error.strerror or error}", false=False)
 
 
 def read_opened(name: str, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:

@@ -14,9 +14,11 @@ import time
 from itertools import groupby
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from auditor.errors import AuditorError, LedgerInvalid
 from auditor.ledger.findings import Finding, Verdict, capped
 from auditor.ledger.log import last_checkpoint
-from auditor.ledger.places import open_regular, read_name, segments_of
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import name_of, read_name, segment_path
 from auditor.lines import read_checkpoint
 from auditor.records import MOST_NOTED, NotedHeads
 
@@ -63,7 +65,7 @@ def note_earlier(path: Path) -> list[NotedHeads]:
 
 def _names_beside(path: Path) -> list[str]:
     try:
-        names = [other.name for other in path.parent.iterdir()]
+        names = {name_of(name) for name in os.listdir(path.parent)}  # noqa: PTH208 - thousands
     except OSError:
         return []
     return sorted(name for name in names if name != path.name and read_name(name))
@@ -75,7 +77,7 @@ def _note(path: Path, names: Sequence[str], most: int, within_s: float) -> list[
     for name in names[:most]:
         if time.monotonic() > until_s:
             break
-        head = last_head(path.with_name(name))
+        head = last_head(segment_path(path.parent.parent, name))
         if head is not None:
             heads.append((name, *head))
     return [NotedHeads(heads=tuple(heads), others=len(names) - len(heads))] if heads else []
@@ -83,7 +85,7 @@ def _note(path: Path, names: Sequence[str], most: int, within_s: float) -> list[
 
 def last_head(path: Path) -> tuple[int, str] | None:
     """How many bytes the file has up to the end of its last checkpoint, and its signature; None where none is found."""
-    with contextlib.suppress(OSError), open_regular(path) as file:
+    with contextlib.suppress(OSError, AuditorError), open_segment(path) as file:
         end, size = file.seek(0, os.SEEK_END), _FIRST_TAIL_BYTES
         while True:
             found = _last_in_tail(file, end, min(size, end))
@@ -113,7 +115,8 @@ def check_noted(directory: Path, segments: Sequence[SegmentReading], unreadable:
         if name not in there and name not in unread:
             found.append(_missing(list(heads)[-1]))
         elif name in there and not there[name].broken:
-            found += _of_one(directory, there[name], list(heads))
+            of_name = list(heads)
+            found += _of_one(_standing(directory, of_name), there[name], of_name)
     yield from capped(found)
 
 
@@ -122,9 +125,10 @@ def _missing(head: _Noted) -> Finding:
     return Finding(Verdict.INCOMPLETE, text)
 
 
-def _of_one(directory: Path, segment: SegmentReading, heads: Sequence[_Noted]) -> Iterator[Finding]:
+def _of_one(standing: set[_Noted], segment: SegmentReading, heads: Sequence[_Noted]) -> Iterator[Finding]:
+    """``standing``: those of the heads whose checkpoint ends where it was noted."""
     longest = heads[-1]
-    if longest.size_bytes > segment.sound_bytes and not _stands(directory, longest):  # or it grew while we read
+    if longest.size_bytes > segment.sound_bytes and longest not in standing:  # or it grew while we read
         lost = longest.size_bytes - segment.sound_bytes
         yield Finding(
             Verdict.INCOMPLETE,
@@ -133,7 +137,7 @@ def _of_one(directory: Path, segment: SegmentReading, heads: Sequence[_Noted]) -
             " loss of power can do that, and so can whoever has the directory.",
         )
     stand = [head for head in heads if head.size_bytes <= segment.sound_bytes]
-    false = next((head for head in stand if not _stands(directory, head)), None)
+    false = next((head for head in stand if head not in standing), None)
     if false:
         yield Finding(
             Verdict.DIVERGED,
@@ -146,14 +150,16 @@ def _whose(segment: SegmentReading) -> str:
     return "the launcher" if segment.genesis.role == "launcher" else f"rank {segment.genesis.rank}"
 
 
-def _stands(directory: Path, head: _Noted) -> bool:
-    """Whether the checkpoint that was noted ends where it was noted."""
-    try:
-        with open_regular(segments_of(directory) / head.name) as file:
-            size = min(head.size_bytes, _LONGEST_CHECKPOINT_BYTES)
-            file.seek(head.size_bytes - size)
-            line = file.read(size).split(b"\n")[-2:]
-    except OSError:
-        return False
+def _standing(directory: Path, heads: Sequence[_Noted]) -> set[_Noted]:
+    """Of the heads of one segment, those whose checkpoint ends where it was noted."""
+    with contextlib.suppress(OSError, LedgerInvalid), open_segment(segment_path(directory, heads[0].name)) as file:
+        return {head for head in heads if _stands(file, head)}
+    return set()
+
+
+def _stands(file: IO[bytes], head: _Noted) -> bool:
+    size = min(head.size_bytes, _LONGEST_CHECKPOINT_BYTES)
+    file.seek(head.size_bytes - size)
+    line = file.read(size).split(b"\n")[-2:]
     match = _CHECKPOINT.fullmatch(b"\n".join(line))
     return match is not None and match[1].decode("latin-1") == head.signature

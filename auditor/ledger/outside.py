@@ -15,7 +15,8 @@ from auditor.errors import NoteError
 from auditor.ledger.findings import Finding, Verdict, capped
 from auditor.ledger.merkle import Frontier, leaf_hashes
 from auditor.ledger.notes import Signer, head_of, origin_of
-from auditor.ledger.places import open_regular, segments_of, witnessed_of
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import segment_path, witnessed_of
 from auditor.ledger.signed import SignedHead, read_head, read_text
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _roots_at(directory: Path, segment: SegmentReading, sizes: set[int]) -> dict
     roots = {segment.head.size: segment.head.root, 0: head_of(Frontier()).root}
     earlier = {size for size in sizes if 0 < size < segment.head.size}
     if earlier:
-        with open_regular(segments_of(directory) / segment.name) as file:
+        with open_segment(segment_path(directory, segment.name)) as file:
             roots |= dict(roots_of(iter(lambda: file.read(_BLOCK_BYTES), b""), earlier))
     return roots
 

@@ -24,7 +24,8 @@ _NAME = re.compile(
 )
 
 
-_SUFFIX = ".jsonl"
+SUFFIX = ".jsonl"
+PACKED = ".zst"  # behind it, where the segment is compressed
 _LAUNCHER = -1
 _MOST_ATTEMPTS = 8  # that are looked at
 
@@ -79,22 +80,34 @@ def read_name(name: str) -> Place | None:
 def segment_paths(directory: Path, rank: int | None = None) -> list[Path]:
     """The files that end like a segment, in the order of their names; none where there is no such folder.
 
+    Where one stands there compressed as well, which a crash while it was compressed leaves, the plain one.
     ``rank``: those of that rank and of the processes below it.
     """
     folder = segments_of(directory)
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX))  # noqa: PTH208 - thousands
+        names = set(os.listdir(folder))  # noqa: PTH208 - thousands
     except (FileNotFoundError, NotADirectoryError):
         return []
-    if rank is not None:
-        names = [name for name in names if name.startswith(f"rank-{rank:05d}.")]
-    return [folder / name for name in names]
+    own = "" if rank is None else f"rank-{rank:05d}."
+    found = (name for name in names if name.startswith(own) and name.removesuffix(PACKED).endswith(SUFFIX))
+    return [folder / name for name in sorted(found) if not (name.endswith(PACKED) and name_of(name) in names)]
+
+
+def name_of(file: Path | str) -> str:
+    """The name of the segment that a file holds, compressed or not."""
+    return (file if isinstance(file, str) else file.name).removesuffix(PACKED)
+
+
+def segment_path(directory: Path, name: str) -> Path:
+    """The file that holds the segment of this name."""
+    plain, packed = segments_of(directory) / name, segments_of(directory) / f"{name}{PACKED}"
+    return packed if not os.path.lexists(plain) and os.path.lexists(packed) else plain
 
 
 def next_attempt(directory: Path, rank: int, role: str = "rank") -> int:
     """One more than the highest attempt of the rank or the launcher; another process joins the highest."""
     own = None if role == "launcher" else rank
-    places = (read_name(path.name) for path in segment_paths(directory, own))
+    places = (read_name(name_of(path)) for path in segment_paths(directory, own))
     rank = _LAUNCHER if role == "launcher" else rank
     taken = [place.attempt for place in places if place and place.rank == rank and not place.process]
     return max(taken, default=0) if role == "process" else max(taken, default=-1) + 1

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from auditor.errors import LedgerError, LedgerInvalid, NoteError
 from auditor.ledger.merkle import leaf_hash, leaf_hashes
 from auditor.ledger.notes import Signer
-from auditor.ledger.places import open_regular
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import name_of
 from auditor.ledger.proofs import (
     MOST_PARTS,
     Prover,
@@ -210,7 +211,7 @@ def _read_parts(lines: Sequence[str]) -> tuple[bytes, ...]:
 def _blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     """The whole lines of the file, many at a time, with how many stand before them."""
     number, rest = 0, b""
-    with open_regular(path) as file:
+    with open_segment(path) as file:
         while data := file.read(_BLOCK_BYTES):
             *lines, rest = (rest + data).split(b"\n")
             yield number, lines
@@ -228,7 +229,7 @@ def _parts(prover: Prover, path: Path) -> tuple[bytes, ...]:
     try:
         return tuple(prover.parts())
     except KeyError as error:
-        raise LedgerInvalid(f"{path.name} has fewer lines than its head says") from error
+        raise LedgerInvalid(f"{name_of(path)} has fewer lines than its head says") from error
 
 
 def _lines(parts: Iterable[bytes]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,17 @@ from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.noting import check_noted
 from auditor.ledger.outside import NOTHING, Outside, gather, of_coverage
-from auditor.ledger.places import cuttings_of, open_regular, segment_name, segment_paths, segments_of
+from auditor.ledger.places import (
+    PACKED,
+    SUFFIX,
+    cuttings_of,
+    name_of,
+    open_regular,
+    segment_name,
+    segment_path,
+    segment_paths,
+    segments_of,
+)
 from auditor.ledger.prices import Recount
 from auditor.ledger.trust import Keys
 from auditor.operations import add_up
@@ -108,7 +119,7 @@ def read_ledger(
 
 def _again(directory: Path, segment: SegmentReading, recount: Recount | None, until: int) -> SegmentReading:
     """The segment up to a checkpoint that it was found to have."""
-    read = read_segment(segments_of(directory) / segment.name, recount, until=until)
+    read = read_segment(segment_path(directory, segment.name), recount, until=until)
     if isinstance(read, Unreadable):
         raise LedgerInvalid(f"{segment.name} changed while it was read")
     return read
@@ -160,9 +171,13 @@ def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading],
 
 
 def _of_folder(directory: Path) -> Iterator[Finding]:
-    for path in sorted(segments_of(directory).iterdir()):
-        if path.suffix != ".jsonl" and not path.name.startswith("."):
-            yield Finding(Verdict.INCOMPLETE, f"segments/{path.name} is not a segment's name; it was not read.")
+    names = set(os.listdir(segments_of(directory)))  # noqa: PTH208 - thousands
+    for name in sorted(names):
+        if not name_of(name).endswith(SUFFIX) and not name.startswith("."):
+            yield Finding(Verdict.INCOMPLETE, f"segments/{name} is not a segment's name; it was not read.")
+        elif name.endswith(PACKED) and name_of(name) in names:
+            text = f"segments/{name} is a compressed copy of a segment that stands there too, and was not read."
+            yield Finding(Verdict.WITNESSED, f"{text} `auditor compress` finishes what was interrupted.")
 
 
 def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterator[Finding]:

@@ -10,10 +10,11 @@ import re
 import time
 from typing import IO, TYPE_CHECKING
 
-from auditor.errors import LedgerError, LedgerInvalid, LedgerUnwritable
+from auditor.errors import LedgerError, LedgerInvalid, LedgerUnwritable, MissingExtra
 from auditor.ledger import disk
 from auditor.ledger.log import LINE_LIMIT_BYTES, STRETCH_LIMIT_BYTES, Scanner, fault_of_tail, last_checkpoint
-from auditor.ledger.places import cuttings_of, open_regular, segment_paths, segments_of
+from auditor.ledger.packed import open_segment
+from auditor.ledger.places import PACKED, cuttings_of, open_regular, segment_paths, segments_of
 from auditor.lines import read_record
 from auditor.records import Genesis, Recovered
 
@@ -38,6 +39,8 @@ def recover(directory: Path, rank: int | None = None) -> list[Recovered]:
     """
     found = []
     for path in segment_paths(directory, rank):
+        if path.name.endswith(PACKED):  # so it is sealed
+            continue
         try:
             with open_regular(path, writable=True) as file:
                 if _lock(file) and (tail := _torn_tail(file)):
@@ -48,12 +51,29 @@ def recover(directory: Path, rank: int | None = None) -> list[Recovered]:
 
 
 def first_genesis(directory: Path) -> Genesis | None:
-    """The first record of the first segment that has one, so that a restart can join the same run."""
+    """The first record of the first segment that has one, so that a restart can join the same run.
+
+    Raises: MissingExtra: those that may have one are compressed, and nothing here reads that.
+    """
+    missing: MissingExtra | None = None
     for path in segment_paths(directory):
-        with contextlib.suppress(OSError, LedgerInvalid), open_regular(path) as file:
-            for line in _first_lines(file):
-                body = read_record(line).body
-                return body if isinstance(body, Genesis) else None
+        try:
+            found = _genesis_of(path)
+        except MissingExtra as error:
+            missing = error
+            continue
+        if found is not None:
+            return found
+    if missing:
+        raise missing
+    return None
+
+
+def _genesis_of(path: Path) -> Genesis | None:
+    with contextlib.suppress(OSError, LedgerInvalid), open_segment(path) as file:
+        for line in _first_lines(file):
+            body = read_record(line).body
+            return body if isinstance(body, Genesis) else None
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
-from auditor.ledger.places import segments_of
+from auditor.ledger.places import segment_path
 from auditor.ledger.progress import WHOLE, Kept, Span, held_notes, progress
 from auditor.ledger.workers import spread
 
@@ -73,7 +73,7 @@ def _tasks(segments: Sequence[SegmentReading], spans: Mapping[str, Sequence[Span
 
 def _again(directory: Path, recount: Recount | None, task: _Task) -> _Again:
     kept = Kept(task.spans, task.heads)
-    path = segments_of(directory) / task.segment.name
+    path = segment_path(directory, task.segment.name)
     reading = read_segment(path, recount, kept, until=task.segment.head.size, course=False)
     return _Again(reading, kept.contradicted)
 

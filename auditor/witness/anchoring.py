@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import NoteError
 from auditor.ledger.heads import cosigned, cosigned_path, present_head, write_synced
-from auditor.ledger.places import segment_paths, witnessed_of
+from auditor.ledger.places import SUFFIX, name_of, segment_paths, witnessed_of
 from auditor.ledger.proving import consistency
 from auditor.ledger.signed import SignedHead, read_head, read_text
 from auditor.witness.client import Asked, ask
@@ -46,7 +46,8 @@ def cosign_ledger(directory: Path, url: str, witness: Witness, *, within_s: floa
 
 def _known_size(directory: Path, path: Path, head: SignedHead, witness: Witness) -> int:
     """The size of the largest head of the segment that the witness has co-signed, as far as is known here."""
-    notes = (_note_at(kept) for kept in witnessed_of(directory).glob(f"{path.stem}.*.note"))
+    stem = name_of(path).removesuffix(SUFFIX)
+    notes = (_note_at(kept) for kept in witnessed_of(directory).glob(f"{stem}.*.note"))
     return max((note.head.size for note in notes if note and _is_its(note, head, witness)), default=0)
 
 

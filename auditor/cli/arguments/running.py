@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from auditor.cli.arguments.shared import Parser, add_rules_argument, duration_s
+from auditor.cli.arguments.shared import Parser, add_jobs_argument, add_rules_argument, duration_s
 
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 
@@ -42,6 +42,19 @@ def add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     add_rules_argument(run)
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
+
+
+def add_compress(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """`auditor compress` is a verb."""
+    compress = verbs.add_parser(
+        "compress",
+        allow_abbrev=False,
+        help="compress segments that are sealed; they stay what they were, and verifiable",
+        description="Replaces each sealed segment by a compressed one (Zstandard) of the same bytes, once that was read"
+        " back. Every verb reads both. Needs the extra zstd, as whoever reads the ledger then does.",
+    )
+    compress.add_argument("directories", metavar="DIR", nargs="+", help="a run's directory")
+    add_jobs_argument(compress)
 
 
 def add_status(verbs: argparse._SubParsersAction[Parser]) -> None:
