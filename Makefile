@@ -4,6 +4,8 @@
 #                  10 minutes; BENCH_ARGS="--out DIR" also writes Markdown and JSON
 # make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
 # make bench-ledger  writing, verifying and recounting a ledger, and its size; LEDGER_ARGS="--intervals N --out FILE"
+# make bench-scale   adding up, verifying and compressing jobs of up to 16,384 ranks; about an hour, 6 GB;
+#                  SCALE_ARGS="--quick --only merge --out FILE"
 # make soak        the ledger's promises, held to with 10,000 kills, losses of power, an hour of fuzzing and ten million
 #                  records; two to three hours. SOAK_ARGS="--fuzz-s 60 --kills 200 --only kills power --keep"
 # make bench-index   importing 10,000 runs into an index and asking it; INDEX_ARGS="--runs N --to URL --out FILE"
@@ -28,6 +30,7 @@ BENCH_GPU_ARGS := --subjects many-small-layers transformer transformer-compiled 
 	--sittings 1 --starts 1 --memory-steps 0 --intervals 30
 LEDGER_ARGS ?=
 INDEX_ARGS ?=
+SCALE_ARGS ?=
 SURVEY_ARGS ?=
 SOAK_ARGS ?=
 PEERS := build/bench-peers
@@ -50,7 +53,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers bench-ledger bench-index soak lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers bench-ledger bench-index bench-scale soak lint test-gpu bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -79,6 +82,9 @@ soak: $(FUZZER)
 
 bench-index: $(INSTALLED)
 	$(PY) benchmarks/index.py $(INDEX_ARGS)
+
+bench-scale: $(INSTALLED)
+	$(PY) benchmarks/scale.py $(SCALE_ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

@@ -1,15 +1,17 @@
-"""What a job of thousands of ranks costs to add up and to verify, as Markdown: `auditor merge`, `verify`, `compress`.
+"""What a job of thousands of ranks costs to add up, to verify and to compress, as Markdown.
 
-python benchmarks/scale.py                       # up to 16,384 ranks, 1,024 of them whole over 30 days; about 6 GB
-python benchmarks/scale.py --quick               # the same shape, small
+python benchmarks/scale.py                       # up to 16,384 ranks, and 1,024 of them whole over 30 days; about 6 GB
+python benchmarks/scale.py --quick               # the same rows, small
 python benchmarks/scale.py --only merge          # or verify, compress
-python benchmarks/scale.py --place DIR --out FILE
+python benchmarks/scale.py --place DIR --out FILE  # ledgers stay in DIR, and are taken from there again
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import json
 import resource
 import secrets
@@ -20,13 +22,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ledger import describe_machine, genesis_of, step_tally
 
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, load_or_create, read_ledger
 from auditor.ledger.book import TOTALS_EVERY
+from auditor.ledger.compressing import compress
+from auditor.ledger.effort import Effort
 from auditor.ledger.known import Known, amounts_of, rows_of, unpriced_of
 from auditor.ledger.log import Draft
 from auditor.ledger.merging import merge
@@ -38,13 +42,19 @@ from auditor.operations import Operations, add_up
 from auditor.records import Genesis, Record, Seal, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from auditor.ledger import SigningKey
 
 INTERVALS_OF_A_DAY = 24 * 60
 _STEPS = 600  # of an interval
 _INTERVAL_US = 60_000_000
+_PARTS = ("merge", "verify", "compress")
+_HOW_MEASURED = """\
+Ledgers of intervals of a minute, made of what the ledger's writer is made of; for merging with a checkpoint after 64 or
+256 intervals instead of one, which changes what lies between beginning and end. Each row is a process of its own with
+those that it starts, once, and its total is held against the closed form. CPU seconds are of all of them; peak memory
+is that of the first and so often that of the largest of the others. What had just been written was in the cache."""
 _BEGUN_US = 1_790_000_000_000_000
 
 
@@ -139,48 +149,88 @@ class RankWriter:
         return add_up(zip(self._news.operations, (self._intervals * _STEPS, self._intervals), strict=True))
 
 
-def write_job(directory: Path, ranks: int, days: float, *, per_write: int = 64, seal: bool = True) -> Operations:
-    """A job's ledger, and what each of its ranks comes to."""
-    key = load_or_create(directory.parent / "key.pem")
-    parts = stretches(round(days * INTERVALS_OF_A_DAY), per_write)
-    segments_of(directory).mkdir(parents=True)
+class Shape(NamedTuple):
+    """A job: how many ranks over how many days, intervals under a checkpoint, and whether it was ended."""
+
+    ranks: int
+    days: float
+    per_write: int = 256
+    seal: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"job-{self.ranks}x{self.days:g}-{self.per_write}{'' if self.seal else '-open'}"
+
+
+def write_job(place: Path, shape: Shape) -> Path:
+    """The job's ledger; ranks that stand there already are not written again."""
+    directory = place / shape.name
+    key = load_or_create(place / "key.pem")
+    parts = stretches(round(shape.days * INTERVALS_OF_A_DAY), shape.per_write)
+    segments_of(directory).mkdir(parents=True, exist_ok=True)
     genesis = genesis_of(key.public_hex)
-    for rank in range(ranks):
-        own = dataclasses.replace(genesis, rank=rank, expected_ranks=ranks, nonce=secrets.token_hex(16))
-        writer = RankWriter(segments_of(directory) / segment_name(own), own, key)
-        writer.write(parts, seal=seal)
-    return writer.operations
+    for rank in range(shape.ranks):
+        own = dataclasses.replace(genesis, rank=rank, expected_ranks=shape.ranks, nonce=secrets.token_hex(16))
+        path = segments_of(directory) / segment_name(own)
+        if not path.exists():
+            draft = path.with_name(f".{path.name}")
+            RankWriter(draft, own, key).write(parts, seal=shape.seal)
+            draft.rename(path)
+    return directory
+
+
+def expected(shape: Shape) -> int:
+    """What the job comes to, worked out from its steps."""
+    each, rest = (Pricer().price(step_tally(rows)).total for rows in (64, 16))
+    intervals = round(shape.days * INTERVALS_OF_A_DAY)
+    return shape.ranks * intervals * (_STEPS * each + rest)
 
 
 def work(what: str, directory: Path, jobs: int) -> dict[str, float]:
     """One thing done in this process and those below it, and what it took."""
     before = _used()
     wall_s = time.perf_counter()
-    done: dict[str, float] = {}
-    if what == "merge":
-        merged = merge([directory], workers=jobs)
-        done = {"total": merged.operations.total, "segments": merged.runs[0].segments}
-    elif what == "verify":
-        recount = Recount(price=Pricer().price, digest=TABLE.digest)
-        reading = read_ledger(directory, recount=recount)
-        done = {"total": reading.operations.total, "records": reading.records}
+    done = _WORK[what](directory, jobs)
     wall_s = time.perf_counter() - wall_s
     cpu_s = _used() - before
-    peak_bytes = 1024 * sum(resource.getrusage(who).ru_maxrss for who in _WHO)
+    own, below = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak_bytes = 1024 * (own + jobs * below)
     return done | {"wall_s": wall_s, "cpu_s": cpu_s, "peak_bytes": peak_bytes}
 
 
-_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def _merge(directory: Path, jobs: int) -> dict[str, float]:
+    merged = merge([directory], workers=jobs)
+    return {"total": merged.operations.total}
+
+
+def _verify(directory: Path, jobs: int) -> dict[str, float]:
+    recount = Recount(price=Pricer().price, digest=TABLE.digest)
+    reading = read_ledger(directory, recount=recount, effort=Effort(workers=jobs, course=False))
+    if reading.verdict != "UNANCHORED":
+        raise SystemExit(f"the ledger is {reading.verdict}: {reading.reasons[0]}")
+    return {"total": reading.operations.total, "records": reading.records}
+
+
+def _compress(directory: Path, jobs: int) -> dict[str, float]:
+    done = list(compress(directory, workers=jobs))
+    return {"before": sum(one.size_bytes for one in done), "after": sum(one.packed_bytes for one in done)}
+
+
+_WORK = {"merge": _merge, "verify": _verify, "compress": _compress}
 
 
 def _used() -> float:
-    return sum(sum(resource.getrusage(who)[:2]) for who in _WHO)
+    """CPU seconds, also of processes that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def measure(what: str, directory: Path, jobs: int) -> dict[str, float]:
+def measure(what: str, directory: Path, jobs: int, total: int | None = None) -> dict[str, float]:
+    """What it took in a process of its own, whose answer is ``total``."""
     command = [sys.executable, __file__, "--work", what, str(directory), "--jobs", str(jobs)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
+    if total is not None and found["total"] != total:
+        raise SystemExit(f"{what} of {directory.name} came to {found['total']}, expected {total}")
     return found
 
 
@@ -188,30 +238,85 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in segments_of(directory).iterdir())
 
 
-_MERGE_HEAD = [
-    "| ranks | days | segments end with | GB | s | CPU s | CPU ms / segment | peak memory |",
-    "|---:|---:|---|---:|---:|---:|---:|---:|",
-]
+class Table:
+    """Rows that are shown as soon as they are there."""
 
+    def __init__(self, title: str, columns: str, show: Callable[[str], None]) -> None:
+        self._show = show
+        names = columns.split(" | ")
+        show(f"\n## {title}\n\n| {columns} |\n|{'---:|' * len(names)}")
 
-def merging(place: Path, shapes: Sequence[tuple[int, float, bool]], jobs: int) -> Iterator[str]:
-    """A row for each shape of a job; the total is held against the closed form."""
-    yield from _MERGE_HEAD
-    for ranks, days, seal in shapes:
-        directory = place / "job"
-        each = write_job(directory, ranks, days, seal=seal)
-        took = measure("merge", directory, jobs)
-        if took["total"] != each.total * ranks:
-            raise SystemExit(f"merged to {took['total']}, expected {each.total * ranks}")
-        end = "a seal" if seal else "totals"
-        cells = [f"{ranks:,}", f"{days:g}", end, f"{size_of(directory) / 1e9:.2f}", *_times(took)]
-        cells += [f"{1e3 * took['cpu_s'] / ranks:.2f}", f"{took['peak_bytes'] / 2**20:.0f} MiB"]
-        yield f"| {' | '.join(cells)} |"
-        shutil.rmtree(directory)
+    def row(self, *cells: str) -> None:
+        self._show(f"| {' | '.join(cells)} |")
 
 
 def _times(took: dict[str, float]) -> list[str]:
-    return [f"{took['wall_s']:.1f}", f"{took['cpu_s']:.1f}"]
+    return [f"{took['wall_s']:.2f}", f"{took['cpu_s']:.2f}"]
+
+
+def _memory(took: dict[str, float]) -> str:
+    return f"{took['peak_bytes'] / 2**20:.0f} MiB"
+
+
+def merging(place: Place, shapes: Iterable[Shape], jobs: int) -> None:
+    """A row for each shape of a job."""
+    columns = "ranks | days | ends with | GB | s | CPU s | CPU ms of a segment | peak memory"
+    table = Table(f"Merge, {jobs} processes", columns, place.show)
+    for shape in shapes:
+        with place.job(shape) as directory:
+            took = measure("merge", directory, jobs, expected(shape))
+            end = "seal" if shape.seal else "totals"
+            size = f"{size_of(directory) / 1e9:.2f}"
+            each_ms = f"{1e3 * took['cpu_s'] / shape.ranks:.2f}"
+            table.row(f"{shape.ranks:,}", f"{shape.days:g}", end, size, *_times(took), each_ms, _memory(took))
+
+
+def verifying(place: Place, shapes: Iterable[Shape], jobs: int) -> None:
+    """A row for each shape of a job and number of processes."""
+    columns = "ranks | days | processes | records | s | CPU s | records / s | records / CPU s | peak memory"
+    table = Table("Verify, every total recounted; a checkpoint after each interval", columns, place.show)
+    for shape, processes in ((shape, processes) for shape in shapes for processes in (1, jobs)):
+        with place.job(shape) as directory:
+            took = measure("verify", directory, processes, expected(shape))
+            records = took["records"]
+            rates = [f"{records / took['wall_s']:,.0f}", f"{records / took['cpu_s']:,.0f}"]
+            cells = [f"{shape.ranks:,}", f"{shape.days:g}", str(processes), f"{records:,}", *_times(took), *rates]
+            table.row(*cells, _memory(took))
+
+
+def compressing(place: Place, shape: Shape, jobs: int) -> None:
+    """What it takes, what it saves, and what reading it takes then."""
+    table = Table("Compress", "what | MB | s | CPU s | MB / CPU s", place.show)
+    with place.job(shape) as kept:
+        directory = place.path / "compressed"
+        shutil.copytree(kept, directory)
+        before = size_of(directory)
+        for what in ("verify", "compress", "verify", "merge"):
+            took = measure(what, directory, jobs, None if what == "compress" else expected(shape))
+            name = (
+                what
+                if what == "compress"
+                else f"{what} what is {'plain' if size_of(directory) == before else 'compressed'}"
+            )
+            rate = f"{before / 1e6 / took['cpu_s']:.1f}"
+            table.row(name, f"{size_of(directory) / 1e6:.1f}", *_times(took), rate)
+        shutil.rmtree(directory)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where ledgers are written, whether they stay there, and what shows a line."""
+
+    path: Path
+    keep: bool
+    show: Callable[[str], None]
+
+    @contextlib.contextmanager
+    def job(self, shape: Shape) -> Iterator[Path]:
+        directory = write_job(self.path, shape)
+        yield directory
+        if not self.keep:
+            shutil.rmtree(directory)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -219,9 +324,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=summary)
     parser.add_argument("--quick", action="store_true", help="small jobs")
     parser.add_argument("--jobs", type=int, default=2, help="processes that read (default: 2)")
-    parser.add_argument("--only", nargs="+", choices=("merge",), default=["merge"])
-    parser.add_argument("--place", type=Path, help="where the ledgers are written; else a temporary folder")
-    parser.add_argument("--out", type=Path, help="write the Markdown into this file")
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS)
+    parser.add_argument("--place", type=Path, help="where the ledgers are written and stay; else a temporary folder")
+    parser.add_argument("--out", type=Path, help="write the Markdown into this file as well")
     parser.add_argument("--work", nargs=2, metavar=("WHAT", "DIR"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -232,23 +337,46 @@ def main(argv: Sequence[str] | None = None) -> None:
         what, directory = arguments.work
         print(json.dumps(work(what, Path(directory), arguments.jobs)))
         return
-    lines = ["# Cost of a job of thousands of ranks", "", *describe_machine()]
-    lines += [f"- command: {shlex.join(['python', 'benchmarks/scale.py', *(argv or sys.argv[1:])])}", ""]
-    with tempfile.TemporaryDirectory(dir=arguments.place) as place:
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(arguments.out.open("w", encoding="utf-8")) if arguments.out else None
+        path = arguments.place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = Place(path, arguments.place is not None, functools.partial(_show, out))
+        command = shlex.join(["python", "benchmarks/scale.py", *(argv or sys.argv[1:])])
+        heading = ["# Cost of a job of thousands of ranks", "", _HOW_MEASURED, "", *describe_machine()]
+        place.show("\n".join([*heading, f"- command: `{command}`"]))
+        plan = _QUICK if arguments.quick else _WHOLE
         if "merge" in arguments.only:
-            lines += ["## Merge", "", *merging(Path(place), _shapes(quick=arguments.quick), arguments.jobs), ""]
-    text = "\n".join(lines)
-    sys.stdout.write(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+            merging(place, plan.merge, arguments.jobs)
+        if "verify" in arguments.only:
+            verifying(place, plan.verify, arguments.jobs)
+        if "compress" in arguments.only:
+            compressing(place, plan.verify[-1], arguments.jobs)
 
 
-def _shapes(*, quick: bool) -> list[tuple[int, float, bool]]:
-    if quick:
-        return [(16, 0.5, True), (64, 0.5, True), (16, 2, True), (16, 2, False)]
-    by_ranks = [(ranks, 1.0, True) for ranks in (1024, 4096, 16384)]
-    by_days = [(128, days, True) for days in (1.0, 30.0, 90.0)]
-    return [*by_ranks, *by_days, (1024, 1.0, False), (1024, 30.0, True)]
+def _show(out: TextIO | None, text: str) -> None:
+    for file in (sys.stdout, out) if out else (sys.stdout,):
+        file.write(f"{text}\n")
+        file.flush()
+
+
+class Plan(NamedTuple):
+    merge: Sequence[Shape]
+    verify: Sequence[Shape]
+
+
+_QUICK = Plan(
+    merge=[Shape(16, 0.5), Shape(64, 0.5), Shape(16, 2), Shape(16, 2, seal=False)],
+    verify=[Shape(4, 0.5, 1), Shape(8, 0.5, 1)],
+)
+_WHOLE = Plan(
+    merge=[
+        *(Shape(ranks, 1, 64) for ranks in (1024, 4096, 16384)),
+        *(Shape(128, days) for days in (1, 10, 30, 90)),
+        Shape(1024, 1, 64, seal=False),
+        Shape(1024, 30),
+    ],
+    verify=[Shape(8, 2, 1), Shape(32, 2, 1), Shape(8, 30, 1)],
+)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from auditor.ledger.rotation import make_rotation
 from auditor.ledger.workers import spread
 from auditor.lines import write_record
 from auditor.records import Seal
+from auditor.resources import tree
 from tests.ledger.conftest import Run, add_placed, records_of
 
 
@@ -243,6 +245,8 @@ def test_missing_ranks_and_attempts_are_named(run):
 def test_as_json(parts, capsys):
     assert main(["merge", *(str(part.directory) for part in parts), "--format", "json", "--jobs", "1"]) == 0
     plain = json.loads(capsys.readouterr().out)
+    schema = json.loads((tree("configs") / "schema" / "merge.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(plain)
     assert plain["schema"] == "auditor.merge/1"
     assert plain["recounted"] is False
     assert plain["operations"]["total"] == str(4 * 96 * 4 * 6)
