@@ -18,7 +18,7 @@ from auditor.errors import AuditorError, LedgerInvalid
 from auditor.ledger.findings import Finding, Verdict, capped
 from auditor.ledger.log import last_checkpoint
 from auditor.ledger.packed import open_segment
-from auditor.ledger.places import name_of, read_name, segment_path
+from auditor.ledger.places import SUFFIX, name_of, read_name, segment_path
 from auditor.lines import read_checkpoint
 from auditor.records import MOST_NOTED, NotedHeads
 
@@ -68,7 +68,7 @@ def _names_beside(path: Path) -> list[str]:
         names = {name_of(name) for name in os.listdir(path.parent)}  # noqa: PTH208 - thousands
     except OSError:
         return []
-    return sorted(name for name in names if name != path.name and read_name(name))
+    return sorted(name for name in names - {path.name} if name.endswith(SUFFIX))
 
 
 def _note(path: Path, names: Sequence[str], most: int, within_s: float) -> list[NotedHeads]:
@@ -77,6 +77,8 @@ def _note(path: Path, names: Sequence[str], most: int, within_s: float) -> list[
     for name in names[:most]:
         if time.monotonic() > until_s:
             break
+        if not read_name(name):
+            continue
         head = last_head(segment_path(path.parent.parent, name))
         if head is not None:
             heads.append((name, *head))

@@ -14,6 +14,7 @@ from auditor.ledger.signed import SignedHead, read_head, read_text
 from auditor.witness.client import Asked, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from auditor.ledger.cosigning import Witness
@@ -27,6 +28,7 @@ def cosign_ledger(directory: Path, url: str, witness: Witness, *, within_s: floa
     """
     until_s = time.monotonic() + within_s
     asked = []
+    kept = _kept(directory)
     for path in segment_paths(directory):
         head = present_head(path)
         if head is None:
@@ -36,7 +38,7 @@ def cosign_ledger(directory: Path, url: str, witness: Witness, *, within_s: floa
             witness,
             head,
             functools.partial(consistency, path, size=head.head.size),
-            known_size=_known_size(directory, path, head, witness),
+            known_size=_known_size(kept.get(name_of(path).removesuffix(SUFFIX), ()), head, witness),
             within_s=until_s - time.monotonic(),
         )
         write_synced(cosigned_path(directory, path, head), cosigned(directory, path, answer.head).note.encode())
@@ -44,10 +46,17 @@ def cosign_ledger(directory: Path, url: str, witness: Witness, *, within_s: floa
     return asked
 
 
-def _known_size(directory: Path, path: Path, head: SignedHead, witness: Witness) -> int:
+def _kept(directory: Path) -> dict[str, list[Path]]:
+    """The notes in ``witnessed/``, whose names are a segment's and a size, by the former."""
+    kept: dict[str, list[Path]] = {}
+    for path in witnessed_of(directory).glob("*.*.note"):
+        kept.setdefault(path.stem.rpartition(".")[0], []).append(path)
+    return kept
+
+
+def _known_size(kept: Iterable[Path], head: SignedHead, witness: Witness) -> int:
     """The size of the largest head of the segment that the witness has co-signed, as far as is known here."""
-    stem = name_of(path).removesuffix(SUFFIX)
-    notes = (_note_at(kept) for kept in witnessed_of(directory).glob(f"{stem}.*.note"))
+    notes = map(_note_at, kept)
     return max((note.head.size for note in notes if note and _is_its(note, head, witness)), default=0)
 
 
