@@ -116,6 +116,7 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
     Raises: NotALedger: none of the directories has a segment that can be read.
     """
     placed: list[Placed] = []
+    unread: list[Unreadable] = []
     said: list[Finding] = []
     for directory in dict.fromkeys(directories):
         try:
@@ -123,14 +124,15 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
         except NotALedger as error:
             said.append(Finding(Verdict.INCOMPLETE, f"{error}. Nothing of it is counted. {error.remedy}"))
             continue
-        said += findings.of_unreadable([segment for segment in read if isinstance(segment, Unreadable)])
+        unread += [segment for segment in read if isinstance(segment, Unreadable)]
         own, foreign = _of_one_run([segment for segment in read if isinstance(segment, SegmentSum)])
         said += foreign
         placed += [Placed(directory, segment) for segment in own]
+    said += findings.of_unreadable(unread)
     if not placed:
         raise NotALedger(" ".join(finding.text for finding in said))
     counted, copies = _each_once(placed)
-    return _conclude(counted, said + copies)
+    return _conclude(counted, len(unread), said + copies)
 
 
 def _of_one_run(segments: Sequence[SegmentSum]) -> tuple[list[SegmentSum], list[Finding]]:
@@ -167,14 +169,14 @@ def _at(placed: Placed) -> str:
     return f"{placed.directory}: {placed.segment.name}"
 
 
-def _conclude(counted: Sequence[Placed], said: list[Finding]) -> Merged:
+def _conclude(counted: Sequence[Placed], unread: int, said: list[Finding]) -> Merged:
     by_run: dict[str, list[SegmentSum]] = {}
     for one in counted:
         by_run.setdefault(one.segment.genesis.run_id, []).append(one.segment)
     said += _of_twice(counted)
     runs = []
     for run_id, segments in sorted(by_run.items()):
-        said += _of_run(segments)
+        said += _of_run(segments, unread if len(by_run) == 1 else 0)
         runs.append(_sum_of(run_id, segments))
     operations = add_up([(run.operations, 1) for run in runs])
     said += findings.of_operations(operations)
@@ -204,14 +206,14 @@ def _of_twice(counted: Sequence[Placed]) -> Iterator[Finding]:
     yield from findings.capped(found)
 
 
-def _of_run(segments: Sequence[SegmentSum]) -> Iterator[Finding]:
-    """What is wrong with the segments of a run, and what is missing of them."""
+def _of_run(segments: Sequence[SegmentSum], unread: int) -> Iterator[Finding]:
+    """What is wrong with the segments of a run, and what is missing of them; ``unread``: others that are its own."""
     ranks = {segment.genesis.rank for segment in segments if segment.genesis.role == "rank"}
     launchers = sum(segment.genesis.role == "launcher" for segment in segments)
     yield from findings.of_endings(segments)
     yield from _of_floors(segments)
     yield from findings.of_ranks(segments, _expected(segments), ranks)
-    yield from findings.of_launchers(segments, len(segments) - launchers)
+    yield from findings.of_launchers(segments, len(segments) - launchers + unread)
     yield from _of_versions(segments)
     yield from _of_resumed(segments)
 

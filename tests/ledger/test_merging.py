@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -288,14 +292,49 @@ def test_what_goes_wrong_in_a_process_is_told_here():
         list(spread(_die, list(range(20)), workers=2))
 
 
+def test_whoever_is_killed_leaves_nobody_behind():
+    """The processes that read end with the one that asked them."""
+    slow = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True)
+    pids = [int(slow.stdout.readline()) for _ in range(2)]
+    slow.kill()
+    slow.wait()
+    until = time.monotonic() + 30
+    while any(map(_runs, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(_runs, pids))
+    slow.stdout.close()
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+SLOW = """
+import os, time
+from auditor.ledger.workers import spread
+def work(number):
+    if number < 2:
+        print(os.getpid(), flush=True)
+    time.sleep(0.2)
+list(spread(work, range(1000), workers=2))
+"""
+
+
 def test_sums_are_the_same_in_several_processes(run):
     for rank in range(6):
         run.segment(rank=rank, expected_ranks=6)
     assert merge([run.directory], workers=3) == merge([run.directory])
 
 
-def test_an_empty_file_says_so(run):
+def test_an_empty_file_says_so_and_is_not_missed_as_well(run):
     run.segment()
+    run.launcher(2)
     empty = run.path("rank-00001.attempt-000.jsonl")
     empty.write_bytes(b"")
     assert "no whole first record" in read_sum(empty).cause
+    texts = [finding.text for finding in merge([run.directory]).findings]
+    assert any("no whole first record" in text for text in texts)
+    assert not any("missing here" in text for text in texts)
