@@ -11,7 +11,8 @@ from auditor.cli.reading import read_directory, verdict_code
 from auditor.errors import UsageError
 from auditor.lineage import declared, plain
 from auditor.lineage.gather import lineage_of
-from auditor.lineage.graph import Lineage, Relation
+from auditor.lineage.graph import Lineage
+from auditor.relations import Relation
 from auditor.report.words import clean
 
 

@@ -35,7 +35,8 @@ from typing import TypeVar
 
 from auditor.documents import Node, parse_yaml, read_yaml
 from auditor.errors import LineageError, UnitError
-from auditor.lineage.graph import Edge, Proof, Relation, Spent
+from auditor.lineage.graph import Edge, Proof, Spent
+from auditor.relations import Relation
 from auditor.units import parse_ops
 
 SCHEMA = "auditor.lineage/1"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.ledger.findings import Verdict
 from auditor.lineage.declared import NOTHING, Declared
-from auditor.lineage.graph import Edge, Lineage, Part, Proof, Relation, Run, Unknown
+from auditor.lineage.graph import Edge, Lineage, Part, Proof, Run, Unknown
+from auditor.relations import Relation
 
 if TYPE_CHECKING:
     from auditor.ledger.reading import Reading

@@ -13,15 +13,7 @@ from typing import NamedTuple
 
 from auditor.errors import LineageCycle
 from auditor.operations import Operations, add_up
-
-
-class Relation(StrEnum):
-    """What a parent was for its child."""
-
-    BASE_MODEL = "base_model"  # training went on from its weights
-    DATA_GENERATOR = "data_generator"  # it generated data that the child was trained on
-    TEACHER = "teacher"  # the child was distilled from what it answers
-    MERGED = "merged"  # its weights are a part of the child's
+from auditor.relations import Relation
 
 
 class Proof(StrEnum):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from auditor.units import scientific, wire
 
 if TYPE_CHECKING:
-    from auditor.lineage.graph import Edge, Lineage, Model, Relation, Total
+    from auditor.lineage.graph import Edge, Lineage, Model, Total
+    from auditor.relations import Relation
 
 SCHEMA = "auditor.lineage-report/1"
 

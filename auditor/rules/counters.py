@@ -6,18 +6,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 from auditor.operations import Family
+from auditor.rules.certainty import Certainty
+from auditor.rules.counter import Cell, Component, Counter, Decided, Line, Scope, SyntheticData, Treatment
 from auditor.rules.expressions import Kind
-from auditor.rules.model import (
-    Cell,
-    Certainty,
-    Component,
-    Counter,
-    Decided,
-    Line,
-    Scope,
-    SyntheticData,
-    Treatment,
-)
 from auditor.rules.places import sources, texts, whole, word, words
 from auditor.tally import Phase, Purpose
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.rules.model import Cell, Component, Counter, Decided, Line, Treatment
+from auditor.rules.counter import Cell, Component, Counter, Decided, Line, Treatment
 from auditor.tally import Phase, Purpose
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
 from auditor.rules import countries
+from auditor.rules.certainty import Certainty
+from auditor.rules.counter import Counter
 from auditor.rules.expressions import Expression, Kind, Name, Unit, parse
 from auditor.rules.model import (
     ENDED,
-    Certainty,
     Clause,
-    Counter,
     Fact,
     Group,
     Member,

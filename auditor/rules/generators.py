@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from auditor.rules.model import Decided
+from auditor.rules.counter import Decided
 from auditor.rules.ranges import Range, less
 from auditor.units import scientific
 

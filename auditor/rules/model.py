@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError
 from auditor.rules.expressions import Members
@@ -15,19 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
-    from auditor.operations import Family
+    from auditor.rules.certainty import Certainty
+    from auditor.rules.counter import Counter
     from auditor.rules.expressions import Expression, Kind, Name, Unit
-    from auditor.tally import Phase, Purpose
-
-
-class Certainty(StrEnum):
-    """How sure a statement is."""
-
-    PRIMARY = "primary"  # seen in the primary text or a machine copy of it
-    SECONDARY = "secondary"  # seen in a secondary source only
-    RECALLED = "recalled"  # from memory, not looked up
-    INFERRED = "inferred"  # concluded from the text, which does not say it
-    SILENT = "silent"  # the text says nothing; the choice is the auditor's
 
 
 class Standing(StrEnum):
@@ -66,36 +56,6 @@ class RuleKind(StrEnum):
     CHIP_HOLDER = "chip_holder"  # what a computer or board is that holds circuits of these classes
     CASE_TEST = "case_test"  # asked of a transaction, a party or a use, with what somebody answers about it
     STATEMENT = "statement"  # says something and tests nothing: an amendment, a proposal, a voluntary scheme
-
-
-class Treatment(StrEnum):
-    """What a counter does with operations."""
-
-    COUNTED = "counted"
-    LEFT_OUT = "left_out"
-    UNDETERMINED = "undetermined"
-
-
-class Scope(StrEnum):
-    """What a law adds up."""
-
-    MODEL = "model"  # all training of a model, earlier runs included
-    RUN = "run"  # one training run
-
-
-class Decided(StrEnum):
-    """What decides about operations that the record alone leaves undetermined."""
-
-    GENERATORS = "generators"  # what is stated about the models that generated training data
-    ROLLOUTS = "rollouts"  # the model itself, seen as the generator of what it is trained on
-
-
-class Component(StrEnum):
-    """The parts of an `Amount` that laws may treat differently."""
-
-    NEEDED = "needed"  # algorithmic, and its result is used
-    SKIPPABLE = "skippable"  # algorithmic, and its result is masked away
-    REPEATED = "repeated"  # computed once more by the implementation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,67 +110,6 @@ class Paragraph:
     outcome: str
     id: str
     when: Expression
-
-
-class Cell(NamedTuple):
-    """The smallest thing a counter decides about."""
-
-    phase: Phase
-    family: Family
-    purpose: Purpose
-    component: Component
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What a counter does with the cells that the axes name; an empty axis names all of it."""
-
-    phases: frozenset[Phase]
-    families: frozenset[Family]
-    purposes: frozenset[Purpose]
-    components: frozenset[Component]
-    treatment: Treatment
-    why: str
-    certainty: Certainty
-    decided_by: Decided | None = None
-    left_out_if: str = (
-        ""  # a flag: yes leaves the operations out, no leaves the treatment; open makes them undetermined
-    )
-
-    def covers(self, cell: Cell) -> bool:
-        """Whether the line speaks of this cell."""
-        axes = (self.phases, self.families, self.purposes, self.components)
-        return all(not axis or part in axis for axis, part in zip(axes, cell, strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyntheticData:
-    """From which share of the training on a generator's unpublished data on the generator's operations count too."""
-
-    trigger_percent: int  # counted above it, not at it
-    words: str
-    certainty: Certainty
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """Which operations a law adds up: the first line that covers a cell decides; every cell is covered."""
-
-    id: str
-    title: str
-    counts: str
-    leaves_out: str
-    lines: tuple[Line, ...]
-    # Purposes that build on earlier training of the same model, which the law counts too.
-    builds_on_earlier: frozenset[Purpose]
-    unseen: tuple[str, ...]  # what the law counts and no record of a training run can show
-    abandoned: Treatment  # of steps that were given up when a run went on from an earlier checkpoint
-    tolerance: str  # in words, or ""
-    tolerance_percent: int
-    reported_digits: int  # significant digits of a reported amount; 0 where the law names none
-    sources: tuple[str, ...]
-    scope: Scope = Scope.MODEL
-    synthetic_data: SyntheticData | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

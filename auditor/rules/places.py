@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from auditor.documents import Node
-    from auditor.rules.model import Counter, Fact, Group, Source, Status
+    from auditor.rules.counter import Counter
+    from auditor.rules.model import Fact, Group, Source, Status
 
 Word = TypeVar("Word", bound=StrEnum)
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.rules import generators as synthetic
+from auditor.rules.counter import Component, Scope, Treatment
 from auditor.rules.counting import count
 from auditor.rules.expressions import Result
 from auditor.rules.generators import Decision
-from auditor.rules.model import Component, Scope, Treatment
 from auditor.rules.ranges import Range
 from auditor.tally import Phase
 from auditor.units import scientific
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from auditor.operations import Operations
+    from auditor.rules.counter import Counter, Line
     from auditor.rules.counting import Count, Part
     from auditor.rules.expressions import Values
     from auditor.rules.generators import Generator
-    from auditor.rules.model import Counter, Line
 
 _MOST_PARTS = 3  # kinds of operations that a sentence names
 

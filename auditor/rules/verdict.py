@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.operations import Operations
+    from auditor.rules.counter import Counter
     from auditor.rules.expressions import Values
     from auditor.rules.generators import Generator
-    from auditor.rules.model import Clause, Counter, Rule, RuleSet, Threshold
+    from auditor.rules.model import Clause, Rule, RuleSet, Threshold
 
 __all__ = ["Finding", "Judged", "Verdict", "applies", "evaluate", "judge", "line_reached"]
 

@@ -13,7 +13,8 @@ from auditor.cli.main import main
 from auditor.errors import LineageCycle, LineageError
 from auditor.lineage import declared
 from auditor.lineage.gather import lineage_of
-from auditor.lineage.graph import Proof, Relation
+from auditor.lineage.graph import Proof
+from auditor.relations import Relation
 from tests.lineage.conftest import weights
 
 DECLARED = """

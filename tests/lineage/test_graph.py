@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import LineageCycle
-from auditor.lineage.graph import Edge, Lineage, Part, Proof, Relation, Run, Spent, Unknown
+from auditor.lineage.graph import Edge, Lineage, Part, Proof, Run, Spent, Unknown
 from auditor.operations import Amount, Bucket, Family, Operations
+from auditor.relations import Relation
 from auditor.tally import Phase, Purpose
 
 NAMES = "abcdefgh"

@@ -15,7 +15,9 @@ from auditor.errors import ExitCode, RuleError
 from auditor.operations import Family
 from auditor.resources import tree
 from auditor.rules import pack
-from auditor.rules.model import Cell, Certainty, Component, RuleKind
+from auditor.rules.certainty import Certainty
+from auditor.rules.counter import Cell, Component
+from auditor.rules.model import RuleKind
 from auditor.tally import Phase, Purpose
 
 if TYPE_CHECKING:

@@ -16,9 +16,11 @@ from jsonschema import Draft202012Validator
 
 from auditor.documents import Node, read_yaml
 from auditor.rules import pack
+from auditor.rules.certainty import Certainty
+from auditor.rules.counter import Decided, Scope, Treatment
 from auditor.rules.entries import SUPPLIED
 from auditor.rules.expressions import Unit
-from auditor.rules.model import Certainty, Decided, RuleKind, Scope, Standing, Treatment
+from auditor.rules.model import RuleKind, Standing
 
 if TYPE_CHECKING:
     from auditor.rules.model import Rule, RuleSet

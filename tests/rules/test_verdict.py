@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from auditor.errors import RuleError
 from auditor.operations import Amount, Bucket, Family, Operations
 from auditor.rules import pack
+from auditor.rules.counter import Treatment
 from auditor.rules.counting import count
-from auditor.rules.model import Treatment
 from auditor.rules.verdict import Finding, evaluate
 from auditor.tally import Phase, Purpose
 
