@@ -7,8 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from auditor.cli import law
-from auditor.cli.reading import read, verdict_code
+from auditor.cli import family, law
 from auditor.errors import ExitCode
 from auditor.ledger import Reading
 from auditor.report import checked, plain, recorded
@@ -21,7 +20,8 @@ from auditor.rules.verdict import Verdict
 
 def run(options: argparse.Namespace) -> int:
     """Say what each rule makes of a record; 3 where a line that binds is reached."""
-    reading = read(options)
+    found = family.read(options)
+    reading = found.reading
     books = law.read(options)
     answers, origins = _with_record(books, reading, options.explain)
     subject = Subject(
@@ -33,18 +33,20 @@ def run(options: argparse.Namespace) -> int:
         lower_bound=not checked.is_whole(reading),
         generators=books.answers.generators,
         abandoned=reading.abandoned,
+        missing=found.unknown,
+        ancestors=found.ancestors,
     )
     named = [books.ruleset.find(options.explain)] if options.explain else list(books.ruleset.rules)
     judged = [subject.judge(rule) for rule in named if rule.kind is RuleKind.MODEL_THRESHOLD]
     explained = explain(subject, named[0], origins) if options.explain else None
     cases = [] if options.explain else subject.cases()
-    page = checked.Checked(reading=reading, subject=subject, judged=judged, cases=cases, explained=explained)
+    page = checked.Checked(family=found, subject=subject, judged=judged, cases=cases, explained=explained)
     if options.json:
         sys.stdout.write(json.dumps(checked.to_plain(page), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
     else:
         sys.stdout.write(plain.draw(checked.blocks(page)))
     reached = any(one.finding.verdict == Verdict.REACHED and one.finding.binds for one in judged)
-    code = verdict_code(reading.verdict, options.require)
+    code = family.code_of(found, options.require)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
 
 

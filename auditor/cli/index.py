@@ -31,10 +31,10 @@ from auditor.index import (
     details,
     find_run,
     groups,
-    ledgers_below,
     open_index,
     rebuild,
 )
+from auditor.ledger.places import ledgers_below
 from auditor.report import plain
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table
 from auditor.report.words import clean, listing, percent, plain_decimal, plural, status_words, threshold

@@ -7,18 +7,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auditor.cli import law
-from auditor.cli.reading import read, verdict_code
+from auditor.cli import family, law
 from auditor.errors import ExitCode, UsageError
 from auditor.hardware import catalogue
-from auditor.lineage import declared
 from auditor.report import html, json_text, terminal
 from auditor.report.view import View, build
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw a run from its ledger; the code says what its verdict and its thresholds come to."""
-    reading = read(options)
+    found = family.read(options)
+    reading = found.reading
     books = law.read(options)
     now = datetime.now(UTC)
     view = build(
@@ -30,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
         facts=books.answers.stated,
         mode=books.mode,
         generators=books.answers.generators,
-        declared=declared.read(Path(options.declared)) if options.declared else declared.NOTHING,
+        family=found,
     )
     _write(view, options)
-    code = verdict_code(reading.verdict, options.require)
+    code = family.code_of(found, options.require)
     reached = any(finding.binds for finding in view.reached)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
 

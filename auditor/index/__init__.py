@@ -9,7 +9,7 @@ be thrown away and made again.
 from auditor.index.asking import GROUPINGS, Filters, Group, groups
 from auditor.index.databases import Access, Database, default_place, open_index
 from auditor.index.entry import Entry, Refused, take
-from auditor.index.importing import add, ledgers_below, rebuild
+from auditor.index.importing import add, rebuild
 from auditor.index.runs import RunDetails, counted_otherwise, details, find_run
 from auditor.index.writing import Outcome, Settled
 
@@ -30,7 +30,6 @@ __all__ = [
     "details",
     "find_run",
     "groups",
-    "ledgers_below",
     "open_index",
     "rebuild",
     "take",

@@ -29,23 +29,6 @@ _FEWEST = 64  # ledgers for which processes are started
 _MOST_PROCESSES = 8
 
 
-def ledgers_below(path: Path) -> Iterator[Path]:
-    """The directory itself, where it is a ledger or holds none; else every ledger below it, in order.
-
-    What cannot be looked into is named like a ledger, so that it is told and not passed over.
-    """
-    found, closed = False, []
-    for folder, names, _ in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
-        names.sort()
-        if "segments" in names:
-            names.clear()
-            found = True
-            yield Path(folder)
-    yield from closed
-    if not found and not closed:
-        yield path
-
-
 def add(database: Database, directories: Sequence[Path], processes: int | None = None) -> Iterator[Settled | Refused]:
     """Each ledger verified, recounted and stored; what became of it, in the order given.
 

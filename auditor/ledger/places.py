@@ -1,4 +1,4 @@
-"""Where things stand in a ledger's directory: names of segments, and how they are opened."""
+"""Where ledgers are, and what stands where in one: names of segments, and how they are opened."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import fcntl
 import os
 import re
 import stat
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from auditor.ledger.disk import sync_directory as sync_directory  # noqa: PLC0414 - a name of this module too
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from auditor.records import Genesis
 
@@ -150,3 +150,20 @@ def is_held(file: IO[bytes]) -> bool:
         return False
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
+
+
+def ledgers_below(path: Path) -> Iterator[Path]:
+    """The directory itself, where it is a ledger or holds none; else every ledger below it, in order.
+
+    What cannot be looked into is named like a ledger, so that it is told and not passed over.
+    """
+    found, closed = False, []
+    for folder, names, _ in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
+        names.sort()
+        if "segments" in names:
+            names.clear()
+            found = True
+            yield Path(folder)
+    yield from closed
+    if not found and not closed:
+        yield path

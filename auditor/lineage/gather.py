@@ -37,7 +37,7 @@ def lineage_of(readings: Iterable[Reading], declared: Declared = NOTHING) -> Lin
     Raises: LineageCycle: a model is its own ancestor.
     """
     readings = list(readings)
-    models = {reading.run_id: declared.runs.get(reading.run_id) or model_of(reading) for reading in _sorted(readings)}
+    models = {reading.run_id: model_of(reading, declared) for reading in _sorted(readings)}
     savers = _savers(readings)
     edges: list[Edge] = list(declared.edges)
     unknown: list[Unknown] = []
@@ -61,9 +61,9 @@ def lineage_of(readings: Iterable[Reading], declared: Declared = NOTHING) -> Lin
     )
 
 
-def model_of(reading: Reading) -> str:
-    """The model's name as the run has it; a run that names none is a model by itself."""
-    return reading.model or f"run {reading.run_id}"
+def model_of(reading: Reading, declared: Declared = NOTHING) -> str:
+    """The model's name as somebody declares it, else as the run has it; a run that names none is a model by itself."""
+    return declared.runs.get(reading.run_id) or reading.model or f"run {reading.run_id}"
 
 
 def foreign(reading: Reading) -> list[Loaded]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditor.report import explained as explaining
+from auditor.report.ancestry import ancestry_of
+from auditor.report.json_text import ledgers_plain
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
 from auditor.report.words import (
     LEDGER_WORDS,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from auditor.ledger.reading import Reading
+    from auditor.lineage.family import Family
     from auditor.rules.cases import Case, Subject
     from auditor.rules.explaining import Explanation
     from auditor.rules.model import Rule
@@ -41,11 +44,16 @@ _WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
 class Checked:
     """A record held against rules; ``explained`` where one rule was asked for alone."""
 
-    reading: Reading
+    family: Family
     subject: Subject
     judged: Sequence[Judged]
     cases: Sequence[Case]
     explained: Explanation | None
+
+    @property
+    def reading(self) -> Reading:
+        """The record itself."""
+        return self.family.reading
 
 
 def is_whole(reading: Reading) -> bool:
@@ -57,15 +65,16 @@ def blocks(page: Checked) -> Iterator[Block]:
     """The page in the order in which it is read."""
     reading, subject = page.reading, page.subject
     yield Title("What the law says of this record")
-    if str(reading.verdict) in UNTRUSTED_VERDICTS:
-        yield Paragraph(
-            f"DO NOT RELY ON THIS. The record is {reading.verdict}: {LEDGER_WORDS[reading.verdict]}.", "bad"
-        )
+    for one in (reading, *page.family.others):
+        if str(one.verdict) in UNTRUSTED_VERDICTS:
+            words = f"The record of the run {one.run_id} is {one.verdict}: {LEDGER_WORDS[one.verdict]}."
+            yield Paragraph(f"DO NOT RELY ON THIS. {words}", "bad")
     yield Pairs(
         (
             ("run", f"{reading.run_id} ({reading.model or 'no name given'})"),
             ("record", f"{reading.verdict}: {LEDGER_WORDS[str(reading.verdict)]}"),
             ("operations", wire(reading.operations.total)),
+            *_beside(page.family),
             ("law", f"on {subject.as_of.isoformat()}, {MODE_WORDS[subject.mode]}"),
         )
     )
@@ -78,6 +87,15 @@ def blocks(page: Checked) -> Iterator[Block]:
     yield Heading("Packs")
     yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in subject.ruleset.packs))
     yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
+
+
+def _beside(family: Family) -> Iterator[tuple[str, str]]:
+    """The other records that the totals are over, and what is known of parents without one."""
+    for one in family.others:
+        total = wire(one.operations.total)
+        yield "and", f"{one.run_id} ({one.model or 'no name given'}), {one.verdict}: {total} operations"
+    for what in family.unknown:
+        yield "unknown", what
 
 
 def _shown(rule: Rule, subject: Subject) -> bool:
@@ -167,6 +185,8 @@ def to_plain(page: Checked) -> dict[str, Any]:
         "run": reading.run_id,
         "ledger": str(reading.verdict),
         "head": reading.head,
+        "model": page.family.model,
+        "ledgers": ledgers_plain(ancestry_of(page.family)),
         "as_of": subject.as_of.isoformat(),
         "mode": str(subject.mode),
         "packs": [{"name": one.name, "version": one.version, "digest": one.digest} for one in subject.ruleset.packs],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from auditor.hardware.chips import Source
     from auditor.hardware.spans import Span
     from auditor.records import Weights
+    from auditor.report.ancestry import Ancestry
     from auditor.report.devices import Hardware, Machine
     from auditor.report.judgement import Judgement
     from auditor.report.opinions import Opinion
@@ -105,11 +106,21 @@ def _ancestry(view: View) -> dict[str, Any]:
     known = view.ancestry
     return {
         "unknown": list(known.unknown),
-        "declared": list(known.models),
+        "models": list(known.models),
+        "recorded": wire(known.recorded_ops),
         "stated": wire(known.stated_ops),
+        "ledgers": ledgers_plain(known),
         "saved": [_weights(one) for one in known.saved],
         "loaded": [_weights(one) for one in known.loaded],
     }
+
+
+def ledgers_plain(known: Ancestry) -> list[dict[str, str]]:
+    """The ledgers that were read beside the one that is judged."""
+    return [
+        {"run": one.run, "model": one.model, "verdict": one.verdict, "operations": wire(one.operations)}
+        for one in known.ledgers
+    ]
 
 
 def _weights(weights: Weights) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.report.words import after, joined, listing, percent, plural, sentence, status_words, threshold
+from auditor.report.words import after, conjoined, joined, listing, percent, plural, sentence, status_words, threshold
 from auditor.units import scientific, share
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ def ancestry(view: View) -> tuple[str, ...]:
     if known.unknown:
         said.append(f"For the model this is a lower bound: {listing(known.unknown, 3)}. What that took is not counted.")
     if known.models:
-        said.append(f"It is declared to descend from {listing(known.models, 3)}; what these took is not counted here.")
-    if known.stated_ops:
-        said.append(f"Stated, and not part of this count: {scientific(known.stated_ops)} operations.")
+        said.append(f"The model descends from {listing(known.models, 3)}: each law below counts of these what it does.")
+    beside = [f"{scientific(known.recorded_ops)} are recorded elsewhere"] if known.recorded_ops else []
+    beside += [f"{scientific(known.stated_ops)} are stated"] if known.stated_ops else []
+    if beside:
+        said.append(f"Beside the operations of this run, {conjoined(beside)} of its model and of these.")
     if view.abandoned.total:
         said.append(
             f"Of these, {scientific(view.abandoned.total)} operations in {plural(view.abandoned_steps, 'step')} beside "

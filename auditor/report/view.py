@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.lineage.declared import NOTHING
+from auditor.lineage.family import Family
 from auditor.report import coverage, devices
 from auditor.report.ancestry import Ancestry, ancestry_of
 from auditor.report.course import Course, course
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
-    from auditor.lineage.declared import Declared
     from auditor.operations import Operations
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
@@ -133,17 +132,18 @@ def build(
     facts: Mapping[str, object] | None = None,
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
-    declared: Declared = NOTHING,
+    family: Family | None = None,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
     ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``mode``: which of
     the rules bind; ``generators``: all that made unpublished data for the training, None where nobody says.
-    ``declared``: what somebody says of the model's ancestors.
+    ``family``: what else is known of the model that the ledger is of; the ledger alone, where it is left out.
     """
+    family = family or Family.of(reading)
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
-    ancestry = ancestry_of(reading, declared)
+    ancestry = ancestry_of(family)
     rules = tuple(
         evaluate(
             ruleset,
@@ -152,7 +152,8 @@ def build(
             facts=facts,
             lower_bound=not complete,
             abandoned=reading.abandoned,
-            missing=ancestry.missing,
+            missing=family.unknown,
+            ancestors=family.ancestors,
             mode=mode,
             generators=generators,
         )

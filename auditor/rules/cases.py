@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.operations import Operations
+    from auditor.rules.ancestors import Ancestor
     from auditor.rules.expressions import Values
     from auditor.rules.generators import Generator
     from auditor.rules.model import Rule, RuleSet
@@ -47,6 +48,7 @@ class Subject:
     abandoned: Operations | None = None
     missing: Sequence[str] = ()
     generators: Sequence[Generator] | None = None
+    ancestors: Sequence[Ancestor] = ()
 
     def verdicts(self) -> dict[str, Result]:
         """The names that the verdict of a model threshold answers; no where the rule does not hold on that day."""
@@ -75,6 +77,7 @@ class Subject:
             missing=self.missing,
             mode=self.mode,
             generators=self.generators,
+            ancestors=self.ancestors,
         )
 
     def case(self, rule: Rule, verdicts: Values | None = None) -> Case:
@@ -91,6 +94,7 @@ class Subject:
                 abandoned=self.abandoned,
                 missing=self.missing,
                 generators=self.generators,
+                ancestors=self.ancestors,
             )
             values |= summed.values
         binds = rule.binds_on(self.as_of, self.mode)

@@ -29,8 +29,15 @@ class Generator:
     published: bool | None  # its parameters
     trained_on_ops: int | None  # of this model's training, spent on its unpublished data
     generation_ops: int | None  # spent on making that data
-    training_ops: int | None  # of its own training, not counted elsewhere in the ancestry
+    training_ops: int | None  # of its own training
     in_record: bool = False  # it was run under this record: its operations are those of the purpose synthetic-data
+    counted_ops: int = 0  # of its training, those that count already, as its models are ancestors of this one too
+    floor: bool = False  # its training may have taken more
+
+    @classmethod
+    def unknown(cls, name: str) -> Generator:
+        """A generator of which nothing is said but that it is one."""
+        return cls(name=name, published=None, trained_on_ops=None, generation_ops=None, training_ops=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +145,7 @@ def _of_generators(counted: Count, line: Range, generators: Sequence[Generator])
     undetermined_ops = loose + (0 if total.high is None else total.high - total.low)
     return Decision(
         counted_ops=total.low,
-        left_out_ops=_left_out(counted, line, generators, least),
+        left_out_ops=_left_out(counted, line, generators),
         undetermined_ops=undetermined_ops,
         unbounded=total.high is None,
         settled=frozenset() if undetermined_ops or total.high is None else frozenset({Decided.GENERATORS}),
@@ -146,7 +153,7 @@ def _of_generators(counted: Count, line: Range, generators: Sequence[Generator])
     )
 
 
-def _left_out(counted: Count, line: Range, generators: Sequence[Generator], training_counted_ops: int) -> int:
+def _left_out(counted: Count, line: Range, generators: Sequence[Generator]) -> int:
     """Of the record's operations for synthetic data, those that surely do not count."""
     recorded = counted.decided_ops(Decided.GENERATORS)
     if not generators:
@@ -156,7 +163,7 @@ def _left_out(counted: Count, line: Range, generators: Sequence[Generator], trai
         return 0
     passes, taught = _passes(one, line), recorded - counted.generation_ops
     left_out = counted.generation_ops if passes is False else 0
-    if passes is False or one.published is True or (one.training_ops or 0) < training_counted_ops:
+    if passes is False or one.published is True or (one.training_ops or 0) < _largest(generators, line):
         left_out += taught
     return left_out
 
@@ -168,16 +175,41 @@ def _passes(generator: Generator, line: Range) -> bool | None:
 
 
 def _of_training(generators: Sequence[Generator], line: Range) -> tuple[int, int | None]:
-    """The least and the most that the training of closed generators adds, over both readings of the note."""
-    surely = [one for one in generators if one.published is False and _passes(one, line)]
-    perhaps = [one for one in generators if one.published is not True and _passes(one, line) is not False]
+    """The least and the most that the training of closed generators adds, over both readings of the note.
+
+    Of those that pass, the one with the most training counts, without what counts already as an ancestor's.
+    """
+    surely, largest = _surely(generators, line), _largest(generators, line)
+    may = [
+        one
+        for one in _perhaps(generators, line)
+        if _may_exceed(one, largest) or (one in surely and one.training_ops == largest)
+    ]
+    least = [max(one.training_ops or 0, largest) - one.counted_ops for one in may] + ([] if surely else [0])
+    most = [None if one.floor or one.training_ops is None else one.training_ops - one.counted_ops for one in may]
+    return max(min(least), 0), None if None in most else max((ops for ops in most if ops is not None), default=0)
+
+
+def _surely(generators: Sequence[Generator], line: Range) -> list[Generator]:
+    """The closed generators that pass the share by themselves."""
+    return [one for one in generators if one.published is False and _passes(one, line)]
+
+
+def _largest(generators: Sequence[Generator], line: Range) -> int:
+    """The training of the one of these that took most."""
+    return max((one.training_ops or 0 for one in _surely(generators, line)), default=0)
+
+
+def _perhaps(generators: Sequence[Generator], line: Range) -> list[Generator]:
+    """The closed generators that pass the share by themselves or all together, as far as that is known."""
     closed = [one for one in generators if one.published is not True]
     known = [one.trained_on_ops for one in closed if one.trained_on_ops is not None]
     together = less(line, Range.exactly(sum(known))) if len(known) == len(closed) else None
-    wide = closed if together is not False else perhaps
-    least = max((one.training_ops or 0 for one in surely), default=0)
-    most = [one.training_ops for one in {*perhaps, *wide}]
-    return least, None if None in most else max((ops for ops in most if ops is not None), default=0)
+    return closed if together is not False else [one for one in closed if _passes(one, line) is not False]
+
+
+def _may_exceed(one: Generator, ops: int) -> bool:
+    return one.floor or one.training_ops is None or one.training_ops > ops
 
 
 def _generation_words(one: Generator, passes: bool | None) -> str:

@@ -6,41 +6,51 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from auditor.operations import Operations, add_up
 from auditor.rules import generators as synthetic
+from auditor.rules.ancestors import Ancestor, Selected, Trained, descent_words, select
 from auditor.rules.counter import Component, Scope, Treatment
 from auditor.rules.counting import count
 from auditor.rules.expressions import Result
-from auditor.rules.generators import Decision
+from auditor.rules.generators import Decision, Generator
 from auditor.rules.ranges import Range
 from auditor.tally import Phase
 from auditor.units import scientific
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from auditor.operations import Operations
     from auditor.rules.counter import Counter, Line
     from auditor.rules.counting import Count, Part
     from auditor.rules.expressions import Values
-    from auditor.rules.generators import Generator
 
 _MOST_PARTS = 3  # kinds of operations that a sentence names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """``counted_ops``: what counts for certain. ``missing``: why more may count than the record shows."""
+    """``counted_ops``: what counts for certain. ``missing``: why more may count than the records show."""
 
     counter: Counter
-    record: Count
-    earlier_ops: int  # stated, and added
+    record: Count  # of the record that is judged, alone
+    whole: Count  # with the ancestors that count
+    ancestors: Selected
+    open_ops: int  # of ancestors that may count or not
+    stated_ops: int  # of the model and of ancestors that count, beside what is recorded
+    prior_ops: int  # stated as earlier training, beyond all that
     decision: Decision
     missing: tuple[str, ...]
+    record_missing: tuple[str, ...]  # of these, what concerns the record itself
+
+    @property
+    def earlier_ops(self) -> int:
+        """Stated, and added."""
+        return self.stated_ops + self.prior_ops
 
     @property
     def counted_ops(self) -> int:
-        """What counts for certain, of the record and as stated."""
-        return self.record.counted_ops + self.earlier_ops + self.decision.counted_ops
+        """What counts for certain, of the records and as stated."""
+        return self.whole.counted_ops + self.earlier_ops + self.decision.counted_ops
 
     @property
     def record_ops(self) -> int:
@@ -49,14 +59,14 @@ class Total:
 
     @property
     def left_out_ops(self) -> int:
-        """Of the record."""
-        return self.record.left_out_ops + self.decision.left_out_ops
+        """Of the records that count."""
+        return self.whole.left_out_ops + self.decision.left_out_ops
 
     @property
     def undetermined_ops(self) -> int:
         """What may count or not."""
-        decided = sum(part.amount_ops for part in self.record.parts if part.line.decided_by is not None)
-        return self.record.undetermined_ops - decided + self.decision.undetermined_ops
+        decided = sum(part.amount_ops for part in self.whole.parts if part.line.decided_by is not None)
+        return self.whole.undetermined_ops - decided + self.decision.undetermined_ops + self.open_ops
 
     @property
     def most_ops(self) -> int | None:
@@ -67,19 +77,19 @@ class Total:
     @property
     def values(self) -> Mapping[str, Result]:
         """The amounts under the names that expressions have for them."""
-        record_most = None if self.missing else self.record_ops + self.record.undetermined_ops
+        record_most = None if self.record_missing else self.record_ops + self.record.undetermined_ops
         return {
             "counted_ops": _amount("counted_ops", self.counted_ops, self.most_ops),
             "record_ops": _amount("record_ops", self.record_ops, record_most),
         }
 
     def words(self) -> str:
-        """What was counted of this record and what was left out, in a sentence."""
-        executed = self.record.executed_ops
-        parts = [f"Of {scientific(executed)} operations in the record {scientific(self.record_ops)} count"]
+        """What was counted of the records and what was left out, in a sentence."""
+        executed, counted = self.whole.executed_ops, self.whole.counted_ops
+        parts = [f"Of {scientific(executed)} operations in the {self._records()} {scientific(counted)} count"]
         for words, kinds in (
-            ("are left out", [part for part in self.record.parts if part.line.treatment is Treatment.LEFT_OUT]),
-            ("are decided as generated data", [part for part in self.record.parts if self._settled(part)]),
+            ("are left out", [part for part in self.whole.parts if part.line.treatment is Treatment.LEFT_OUT]),
+            ("are decided as generated data", [part for part in self.whole.parts if self._settled(part)]),
             ("are open", self._open()),
         ):
             if kinds:
@@ -87,24 +97,36 @@ class Total:
                 parts.append(f"{amount} {words} ({_kinds(kinds)})")
         return f"{'; '.join(parts)}."
 
+    def _records(self) -> str:
+        others = [one for one in self.ancestors.counted if not one.itself]
+        several = len(others) < len(self.ancestors.counted)
+        words = "records of this model" if several else "record"
+        if not others:
+            return words
+        return f"{words} and of {len(others)} ancestor{'' if len(others) == 1 else 's'}, each once,"
+
     @property
     def reasons(self) -> tuple[str, ...]:
         """What else made the total what it is."""
         said = [
             f"{scientific(part.amount_ops)} operations may or may not count: {part.line.why}" for part in self._open()
         ]
-        if self.record.set_aside_ops:
-            amount, treatment = scientific(self.record.set_aside_ops), self.counter.abandoned.replace("_", " ")
+        if self.whole.set_aside_ops:
+            amount, treatment = scientific(self.whole.set_aside_ops), self.counter.abandoned.replace("_", " ")
             said.append(f"{amount} operations of steps that were abandoned are {treatment}.")
-        if self.earlier_ops:
-            said.append(f"{scientific(self.earlier_ops)} operations of earlier training are added, as stated.")
-        return (*said, *self.decision.reasons)
+        if self.stated_ops:
+            said.append(
+                f"{scientific(self.stated_ops)} operations without a record are added, as the lineage states them."
+            )
+        if self.prior_ops:
+            said.append(f"{scientific(self.prior_ops)} operations of earlier training are added, as stated.")
+        return (*said, *descent_words(self.counter, self.ancestors), *self.decision.reasons)
 
     def _settled(self, part: Part) -> bool:
         return part.line.decided_by in self.decision.settled
 
     def _open(self) -> list[Part]:
-        undetermined = [part for part in self.record.parts if part.line.treatment is Treatment.UNDETERMINED]
+        undetermined = [part for part in self.whole.parts if part.line.treatment is Treatment.UNDETERMINED]
         return [part for part in undetermined if not self._settled(part)]
 
 
@@ -117,23 +139,89 @@ def total(
     abandoned: Operations | None = None,
     missing: Sequence[str] = (),
     generators: Sequence[Generator] | None = None,
+    ancestors: Sequence[Ancestor] = (),
 ) -> Total:
-    """What a law adds up. ``answers``: of which ``prior_ops`` is added where the law counts all training of a model."""
+    """What a law adds up of a model: of the record, and of ``ancestors`` as the counter has it, no operation twice.
+
+    ``answers``: of which ``prior_ops`` is what was spent before this record; what the ancestors show of that already is
+    not added again. ``missing``: why more may count than all of them show, where the law counts all training.
+    """
     counter = _answered(counter, answers)
+    of_model = counter.scope is Scope.MODEL
+    selected = select(counter, ancestors, named=[one.name for one in generators or ()])
     record = count(counter, operations, abandoned)
-    earlier = _stated(answers, "prior_ops") if counter.scope is Scope.MODEL else None
-    more_may_count = [*_missing(operations, lower_bound), *missing]
-    if record.earlier_missing and earlier is None:
+    whole = _with(counter, operations, abandoned, selected.counted)
+    stated = sum(one.stated_ops for one in selected.counted)
+    known = whole.counted_ops - record.counted_ops + stated
+    prior = _stated(answers, "prior_ops") if of_model else None
+    record_missing = _missing(operations, lower_bound)
+    more_may_count = [*record_missing, *(missing if of_model else ()), *_of_ancestors(selected)]
+    if whole.earlier_missing and prior is None and not stated:
         more_may_count.append("earlier training of the same model counts too, and is not in this record")
-    earlier_ops = earlier or 0
-    low = record.counted_ops + earlier_ops
+    prior_ops = max(0, (prior or 0) - known)
+    low = whole.counted_ops + stated + prior_ops
     training = Range(Fraction(low), None if more_may_count else Fraction(low))
     return Total(
         counter=counter,
         record=record,
-        earlier_ops=earlier_ops,
-        decision=_decide(counter, record, training, generators, earlier_ops),
-        missing=tuple(more_may_count),
+        whole=whole,
+        ancestors=selected,
+        open_ops=sum(_at_most(counter, one) for one in selected.open),
+        stated_ops=stated,
+        prior_ops=prior_ops,
+        decision=_decide(counter, whole, training, _known(counter, selected, generators), stated + prior_ops),
+        missing=tuple(dict.fromkeys(more_may_count)),
+        record_missing=tuple(record_missing),
+    )
+
+
+def _with(
+    counter: Counter, operations: Operations, abandoned: Operations | None, ancestors: Sequence[Ancestor]
+) -> Count:
+    """The record and these ancestors under the counter, together."""
+    every = add_up([(operations, 1), *((one.operations, 1) for one in ancestors)])
+    given_up = add_up([(abandoned or Operations.none(), 1), *((one.abandoned, 1) for one in ancestors)])
+    return count(counter, every, given_up)
+
+
+def _at_most(counter: Counter, ancestor: Ancestor) -> int:
+    counted = count(counter, ancestor.operations, ancestor.abandoned)
+    return counted.counted_ops + counted.undetermined_ops + ancestor.stated_ops
+
+
+def _of_ancestors(selected: Selected) -> Iterator[str]:
+    for one in selected.counted:
+        yield from one.missing
+    for one in selected.open:
+        if one.missing:
+            yield f"the training of {one.name} may count, and is not known whole"
+
+
+def _known(counter: Counter, selected: Selected, generators: Sequence[Generator] | None) -> Sequence[Generator] | None:
+    """The generators that somebody names, with what their own records show, and those that the lineage has beside."""
+    trained = {one.name: one for one in selected.generators}
+    if generators is None and not trained:
+        return None
+    stated = {one.name: one for one in generators or ()}
+    unsaid = {name: Generator.unknown(name) for name in trained if name not in stated}
+    return [
+        _recorded(counter, selected, one, trained[one.name]) if one.name in trained else one
+        for one in (*stated.values(), *unsaid.values())
+    ]
+
+
+def _recorded(counter: Counter, selected: Selected, generator: Generator, trained: Trained) -> Generator:
+    """The generator with what its records show of its training; more that is stated stands where they are a floor."""
+    already = [one for one in trained.models if one in selected.counted]
+    whole, shared = (_with(counter, Operations.none(), None, models) for models in (trained.models, already))
+    training_ops = whole.counted_ops + sum(one.stated_ops for one in trained.models)
+    floor = trained.floor or whole.earlier_missing or bool(whole.undetermined_ops)
+    enough = floor and (generator.training_ops or 0) > training_ops
+    return replace(
+        generator,
+        training_ops=generator.training_ops if enough else training_ops,
+        counted_ops=shared.counted_ops + sum(one.stated_ops for one in already),
+        floor=floor and not enough,
     )
 
 

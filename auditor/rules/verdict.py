@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.operations import Operations
+    from auditor.rules.ancestors import Ancestor
     from auditor.rules.counter import Counter
     from auditor.rules.expressions import Values
     from auditor.rules.generators import Generator
@@ -94,6 +95,7 @@ def evaluate(
     missing: Sequence[str] = (),
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
+    ancestors: Sequence[Ancestor] = (),
 ) -> list[Finding]:
     """One finding for each model threshold that is in force, codified or enacted on that day.
 
@@ -103,8 +105,9 @@ def evaluate(
     price make the count a lower bound by themselves. ``abandoned``: the part of ``operations`` in steps that were
     given up when the run went on from an earlier checkpoint; each counter says whether they count. ``missing``: what
     else makes the count a lower bound, in words. ``mode`` says which of the rules bind; ``generators``: all models
-    that made unpublished data for the training, None where nobody says. Raises: RuleError: a fact that no pack
-    declares, or of another kind.
+    that made unpublished data for the training, None where nobody says; ``ancestors``: other models, and other runs of
+    this one, of which each counter counts what its law does. Raises: RuleError: a fact that no pack declares, or of
+    another kind.
     """
     values = read_answers(ruleset, facts or {})
     return [
@@ -119,6 +122,7 @@ def evaluate(
             missing=missing,
             mode=mode,
             generators=generators,
+            ancestors=ancestors,
         ).finding
         for rule in ruleset.rules
         if rule.kind is RuleKind.MODEL_THRESHOLD and rule.status_on(as_of).standing in HOLDING
@@ -137,6 +141,7 @@ def judge(
     missing: Sequence[str] = (),
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
+    ancestors: Sequence[Ancestor] = (),
 ) -> Judged:
     """The finding of one model threshold, in force or not, with what it rests on.
 
@@ -153,6 +158,7 @@ def judge(
         abandoned=abandoned,
         missing=missing,
         generators=generators,
+        ancestors=ancestors,
     )
     values = {
         **answers,

@@ -14,7 +14,8 @@ import time
 import pytest
 
 from auditor.errors import IndexUnusable
-from auditor.index import Access, add, entry, importing, ledgers_below, open_index
+from auditor.index import Access, add, entry, importing, open_index
+from auditor.ledger.places import ledgers_below
 
 SIZE_4 = 96 * 4 * 6
 

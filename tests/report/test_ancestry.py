@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from auditor.lineage import declared
+from auditor.lineage.family import Family
 from auditor.records import Weights
 from auditor.report import html, terminal
 from auditor.report import view as views
@@ -53,7 +54,7 @@ def test_unknown_weights_make_the_headline_a_lower_bound(make_view: Callable[...
     assert below
     for finding in below:
         assert (finding.verdict, finding.lower_bound) == ("undetermined", True)
-        assert any("the model was made from others" in reason for reason in finding.reasons)
+        assert any("which no known run saved" in reason for reason in finding.reasons)
 
 
 def test_a_run_that_goes_on_from_its_own_weights_says_nothing_of_it(make_view: Callable[..., View], check: Any) -> None:
@@ -63,18 +64,25 @@ def test_a_run_that_goes_on_from_its_own_weights_says_nothing_of_it(make_view: C
     assert check(view)["ancestry"]["loaded"] == []
 
 
-def test_what_is_declared_is_told_and_not_added_up(tmp_path: Path, ruleset: Any, chips: Any, check: Any) -> None:
-    directory = write(tmp_path / "ledger", Writing(weights=[weights("loaded", "a")]))
-    said = declared.parse(SAID)
-    view = views.build(read(directory), ruleset, chips, as_of=AS_OF, generated=GENERATED, declared=said)
+def test_what_is_declared_is_told_and_each_law_counts_of_it_what_it_does(
+    tmp_path: Path, ruleset: Any, chips: Any, check: Any
+) -> None:
+    reading = read(write(tmp_path / "ledger", Writing(weights=[weights("loaded", "a")])))
+    family = Family.of(reading, declared=declared.parse(SAID))
+    view = views.build(reading, ruleset, chips, as_of=AS_OF, generated=GENERATED, family=family)
     text = words(terminal.render(view))
-    assert "It is declared to descend from base; what these took is not counted here." in text
-    assert "Stated, and not part of this count: 3.000e24 operations." in text
+    assert "The model descends from base: each law below counts of these what it does." in text
+    assert "Beside the operations of this run, 3.000e24 are stated of its model and of these." in text
     assert view.floor
+    for finding in view.rules:  # the made-up law does not say whether a base model's training counts
+        assert any("The training of base may count" in reason for reason in finding.reasons)
+        assert finding.undetermined_ops >= 3 * 10**24
     assert check(view)["ancestry"] | {"loaded": []} == {
         "unknown": [],
-        "declared": ["base"],
+        "models": ["base"],
+        "recorded": "0",
         "stated": str(3 * 10**24),
+        "ledgers": [],
         "saved": [],
         "loaded": [],
     }

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from auditor.cli.arguments.shared import Parser, add_jobs_argument, add_law_arguments, add_ledger_arguments
+from auditor.cli.arguments.shared import (
+    Parser,
+    add_family_arguments,
+    add_jobs_argument,
+    add_law_arguments,
+    add_ledger_arguments,
+)
 
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
 _GROUPINGS = ("run", "model", "chip", "host", "month", "verdict")
@@ -53,13 +59,12 @@ def add_report(verbs: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
         help="what was counted, on what, how near which line",
         description="Draws a run from its ledger: what was counted, on what hardware, how near each threshold of the"
-        " law, and what the record is worth.",
+        " law, and what the record is worth. With further ledgers each law's total is over the model's ancestry.",
     )
-    add_ledger_arguments(report)
+    add_family_arguments(report)
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     add_law_arguments(report)
-    report.add_argument("--declared", metavar="FILE", help="what is said of the model's ancestors (docs/lineage.md)")
 
 
 def add_check(verbs: argparse._SubParsersAction[Parser]) -> None:
@@ -71,7 +76,7 @@ def add_check(verbs: argparse._SubParsersAction[Parser]) -> None:
         description="Holds a ledger against every rule: thresholds for models, exceptions, allocations, guidance. Ends"
         " with 3 where a line that binds on that day is reached.",
     )
-    add_ledger_arguments(check)
+    add_family_arguments(check)
     check.add_argument("--explain", metavar="RULE", help="the tests of one rule, each operand, what would change it")
     check.add_argument("--json", action="store_true", help="write JSON (configs/schema/check.schema.json)")
     add_law_arguments(check)

@@ -26,6 +26,23 @@ class Parser(argparse.ArgumentParser):
 def add_ledger_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     """The verb reads a ledger, held against what its user brings along."""
     parser.add_argument("directory", metavar="DIR", nargs=nargs, help="the run's directory")
+    _add_evidence_arguments(parser)
+
+
+def add_family_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb reads a run's ledger, held against what its user brings along, and those that its model came from."""
+    parser.add_argument(
+        "directories",
+        metavar="DIR",
+        nargs="+",
+        help="the run's directory; then those of runs that its model was made from, or one with many below it",
+    )
+    _add_evidence_arguments(parser)
+    parser.add_argument("--declared", metavar="FILE", help="what is said of the model's ancestors (docs/lineage.md)")
+    parser.add_argument("--model", metavar="NAME", help="of the runs given, take the latest of this model")
+
+
+def _add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="FILE", help="public key, or its 64 hex digits, that must have signed it, or the keys before"
     )

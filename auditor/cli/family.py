@@ -1,0 +1,85 @@
+"""The ledgers that a command line names, and which of their models is judged."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditor.cli.reading import outside, read_directory, verdict_code
+from auditor.errors import ExitCode, UsageError
+from auditor.ledger import Reading, read_public_key
+from auditor.ledger.places import ledgers_below, segments_of
+from auditor.lineage import declared
+from auditor.lineage.declared import Declared
+from auditor.lineage.family import Family
+from auditor.lineage.gather import lineage_of, model_of
+
+
+def read(options: argparse.Namespace) -> Family:
+    """The run that is judged, held against what the command line brings along, with the others that it names.
+
+    The first directory is the run's own; where it holds several, or a model is named, the latest run of that model.
+    """
+    first, *rest = map(Path, options.directories)
+    said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
+    if segments_of(first).is_dir() and options.model is None:
+        return Family.of(_held(options, first), _others([first], rest), said)
+    readings = _others([], [first, *rest])
+    chosen = _latest(readings, options.model, said)
+    others = [one for one in readings if one is not chosen]
+    return Family.of(_held(options, chosen.directory), others, said)
+
+
+def code_of(family: Family, require: str | None) -> ExitCode:
+    """4 where any of the ledgers is false, 5 where the judged one is worth less than required, else 0."""
+    return max(verdict_code(family.reading.verdict, require), *_codes(family.others), key=_WORST.index)
+
+
+_WORST = (ExitCode.PASS, ExitCode.INCOMPLETE, ExitCode.INVALID)
+
+
+def _codes(readings: Sequence[Reading]) -> list[ExitCode]:
+    return [ExitCode.PASS, *(verdict_code(one.verdict, None) for one in readings)]
+
+
+def _held(options: argparse.Namespace, directory: Path) -> Reading:
+    trusted = read_public_key(options.key) if options.key else None
+    return read_directory(directory, trusted, outside(options, directory))
+
+
+def _others(known: Sequence[Path], directories: Sequence[Path]) -> list[Reading]:
+    """The ledgers in and below the directories, each once, without those that are known."""
+    paths = {path.resolve(): path for directory in directories for path in ledgers_below(directory)}
+    for path in known:
+        paths.pop(path.resolve(), None)
+    return [read_directory(path) for path in paths.values()]
+
+
+def _latest(readings: Sequence[Reading], model: str | None, said: Declared) -> Reading:
+    """The run that began last of the model that is named, else of the one that no other is made from."""
+    models = {one.directory: model_of(one, said) for one in readings}
+    names = sorted(set(models.values()))
+    parents = {edge.parent for edge in lineage_of(readings, said).edges}
+    name = _named(model, names) if model is not None else _last(names, parents)
+    of_it = [one for one in readings if models[one.directory] == name]
+    return max(of_it, key=lambda one: (one.started, one.run_id))
+
+
+def _named(model: str, names: Sequence[str]) -> str:
+    if model not in names:
+        near = difflib.get_close_matches(model, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are runs of {', '.join(names)}"
+        raise UsageError(f"--model: no run here is of the model {model!r}; {hint}", remedy="Name one of the models.")
+    return model
+
+
+def _last(names: Sequence[str], parents: set[str]) -> str:
+    last = [name for name in names if name not in parents]
+    if len(last) != 1:
+        raise UsageError(
+            f"these are runs of several models, none made from the others: {', '.join(last)}",
+            remedy="Name one with --model, or its run's directory first.",
+        )
+    return last[0]

@@ -1,0 +1,91 @@
+"""A record with all that is known of the model it is of: its other runs, and the models that it descends from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.lineage.declared import NOTHING, Declared
+from auditor.lineage.gather import lineage_of, model_of
+from auditor.operations import add_up
+from auditor.rules.ancestors import JUDGED, Ancestor, Link
+
+if TYPE_CHECKING:
+    from auditor.ledger.reading import Reading
+    from auditor.lineage.graph import Lineage, Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """The run that is judged, the others that are known, and how their models are related."""
+
+    reading: Reading
+    others: tuple[Reading, ...]
+    lineage: Lineage
+    model: str  # of the reading
+
+    @classmethod
+    def of(cls, reading: Reading, others: Iterable[Reading] = (), declared: Declared = NOTHING) -> Family:
+        """The family of a run.
+
+        Raises: LineageCycle: a model is its own ancestor.
+        """
+        others = tuple(others)
+        return cls(
+            reading=reading,
+            others=others,
+            lineage=lineage_of([reading, *others], declared),
+            model=model_of(reading, declared),
+        )
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The parents of the model itself of which nothing is known, in words."""
+        return _unknown(self.lineage, self.model)
+
+    @property
+    def ancestors(self) -> tuple[Ancestor, ...]:
+        """What there is beside the record, as the law takes it: the model's other runs, and every other model.
+
+        Those without a way to the model are among them: somebody may name one as a generator of its data.
+        """
+        models = self.lineage.models
+        others = (_ancestor(self.lineage, models[name], self.model) for name in models if name != self.model)
+        return (*self._itself(models[self.model]), *others)
+
+    def _itself(self, model: Model) -> Iterator[Ancestor]:
+        """What is recorded of the model elsewhere, another node's part of the same run too, and what is stated."""
+        here = {segment.genesis.nonce for segment in self.reading.segments}
+        parts = [part for run in model.runs.values() for nonce, part in run.parts.items() if nonce not in here]
+        stated_ops = sum(amount.operations for amount in model.spent)
+        if parts or stated_ops:
+            others = [run for run in model.runs.values() if run.id != self.reading.run_id]
+            yield Ancestor(
+                name=model.name,
+                links=frozenset({Link(JUDGED, None)}),
+                operations=add_up([(part.operations, 1) for part in parts]),
+                abandoned=add_up([(part.abandoned, 1) for part in parts]),
+                stated_ops=stated_ops,
+                missing=tuple(sorted({reason for run in others for reason in run.missing})),
+            )
+
+
+def _ancestor(lineage: Lineage, model: Model, judged: str) -> Ancestor:
+    parts = [part for run in model.runs.values() for part in run.parts.values()]
+    missing = {reason for run in model.runs.values() for reason in run.missing} | set(_unknown(lineage, model.name))
+    if not model.known:
+        missing.add(f"nothing is known of what {model.name} took")
+    edges = [edge for edge in lineage.edges if edge.parent == model.name]
+    return Ancestor(
+        name=model.name,
+        links=frozenset(Link(JUDGED if edge.child == judged else edge.child, edge.relation) for edge in edges),
+        operations=add_up([(part.operations, 1) for part in parts]),
+        abandoned=add_up([(part.abandoned, 1) for part in parts]),
+        stated_ops=sum(amount.operations for amount in model.spent),
+        missing=tuple(sorted(missing)),
+    )
+
+
+def _unknown(lineage: Lineage, name: str) -> tuple[str, ...]:
+    return tuple(sorted(one.what for one in lineage.unknown if one.child == name))
