@@ -17,8 +17,10 @@ from auditor.attestation.predicate import (
 )
 from auditor.errors import LedgerInvalid
 from auditor.ledger import Verdict
+from auditor.lineage.family import Family
 from auditor.report.devices import describe_all
 from auditor.rules import evaluate
+from auditor.rules.model import Mode
 from auditor.units import wire
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from auditor.hardware.chips import Catalogue
     from auditor.ledger import Reading
-    from auditor.rules.model import RuleSet
+    from auditor.rules.model import Rule, RuleSet
     from auditor.rules.verdict import Finding
 
 _FALSE = (Verdict.INVALID, Verdict.DIVERGED)
@@ -47,14 +49,21 @@ def draw(
             f"{reading.directory}: it is {reading.verdict}, so nothing is attested: {reading.reasons[0]}"
         )
     complete = reading.operations.complete and reading.verdict in _WHOLE
-    findings = evaluate(ruleset, reading.operations, as_of=as_of, lower_bound=not complete, abandoned=reading.abandoned)
+    findings = evaluate(
+        ruleset,
+        reading.operations,
+        as_of=as_of,
+        lower_bound=not complete,
+        abandoned=reading.abandoned,
+        missing=Family.of(reading).unknown,
+    )
     return Predicate(
         made=made,
         run=_run(reading),
         operations=amounts_of(reading.operations, complete=complete),
         hardware=tuple(_devices(reading, ruleset, catalogue, as_of)),
         ledger=_ledger(reading),
-        rules=tuple(map(_rule, findings)),
+        rules=tuple(_rule(finding, ruleset.find(finding.id)) for finding in findings),
         versions=Versions(
             auditor=auditor.__version__, formulas=formulas, rules=ruleset.digest, catalogue=catalogue.digest
         ),
@@ -98,13 +107,14 @@ def _devices(reading: Reading, ruleset: RuleSet, catalogue: Catalogue, as_of: da
     )
 
 
-def _rule(finding: Finding) -> RuleFinding:
+def _rule(finding: Finding, rule: Rule) -> RuleFinding:
     return RuleFinding(
         id=finding.id,
         title=finding.title,
-        mode="as_codified",
         standing=finding.status,
         enforced=finding.enforced,
+        binds_as_codified=rule.binds_on(finding.as_of, Mode.AS_CODIFIED),
+        binds_as_enforced=rule.binds_on(finding.as_of, Mode.AS_ENFORCED),
         day=finding.as_of.isoformat(),
         counted=wire(finding.counted_ops),
         line=wire(finding.threshold_ops),

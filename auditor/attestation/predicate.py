@@ -93,9 +93,10 @@ class RuleFinding:
 
     id: str
     title: str
-    mode: str  # "as_codified": the text as it stands, whether or not it is enforced
     standing: str
     enforced: bool | None
+    binds_as_codified: bool  # as every rule does that is printed as in effect, enforced or not
+    binds_as_enforced: bool  # as those of them do that their authority asks to be met
     day: str
     counted: str
     line: str

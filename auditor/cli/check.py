@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 
 from auditor.cli import family, law
 from auditor.errors import ExitCode
-from auditor.ledger import Reading
-from auditor.report import checked, plain, recorded
-from auditor.rules.cases import Subject
+from auditor.hardware import catalogue
+from auditor.report import asked, checked, plain
 from auditor.rules.explaining import explain
-from auditor.rules.expressions import Result, Values
 from auditor.rules.model import RuleKind
 from auditor.rules.verdict import Verdict
 
@@ -21,24 +18,21 @@ from auditor.rules.verdict import Verdict
 def run(options: argparse.Namespace) -> int:
     """Say what each rule makes of a record; 3 where a line that binds is reached."""
     found = family.read(options)
-    reading = found.reading
     books = law.read(options)
-    answers, origins = _with_record(books, reading, options.explain)
-    subject = Subject(
-        ruleset=books.ruleset,
-        operations=reading.operations,
+    named = [books.ruleset.find(options.explain)] if options.explain else list(books.ruleset.rules)
+    answers, own = asked.with_record(
+        books.answers.values, found.reading, books.ruleset, catalogue.load(), as_of=books.as_of, rules=named
+    )
+    subject = asked.subject_of(
+        found,
+        books.ruleset,
         as_of=books.as_of,
         answers=answers,
         mode=books.mode,
-        lower_bound=not checked.is_whole(reading),
         generators=books.answers.generators,
-        abandoned=reading.abandoned,
-        missing=found.unknown,
-        ancestors=found.ancestors,
     )
-    named = [books.ruleset.find(options.explain)] if options.explain else list(books.ruleset.rules)
     judged = [subject.judge(rule) for rule in named if rule.kind is RuleKind.MODEL_THRESHOLD]
-    explained = explain(subject, named[0], origins) if options.explain else None
+    explained = explain(subject, named[0], {**books.answers.origins, **own}) if options.explain else None
     cases = [] if options.explain else subject.cases()
     page = checked.Checked(family=found, subject=subject, judged=judged, cases=cases, explained=explained)
     if options.json:
@@ -48,16 +42,3 @@ def run(options: argparse.Namespace) -> int:
     reached = any(one.finding.verdict == Verdict.REACHED and one.finding.binds for one in judged)
     code = family.code_of(found, options.require)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
-
-
-def _with_record(books: law.Law, reading: Reading, rule: str | None) -> tuple[Values, Mapping[str, str]]:
-    """The answers, with what the record's hardware answers where nobody did and it is asked."""
-    values, origins = books.answers.values, books.answers.origins
-    rules = [books.ruleset.find(rule)] if rule else books.ruleset.rules
-    asked = any(recorded.PLANT in expression.names for one in rules for expression in one.expressions)
-    if not asked or recorded.PLANT in values:
-        return values, origins
-    found = recorded.plant_eccn(reading, books.ruleset, books.as_of)
-    if found is None:
-        return values, origins
-    return {**values, recorded.PLANT: Result(found[0])}, {**origins, recorded.PLANT: found[1]}

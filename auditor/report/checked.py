@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from auditor.report import cases
 from auditor.report import explained as explaining
 from auditor.report.ancestry import ancestry_of
 from auditor.report.json_text import ledgers_plain
@@ -13,10 +14,9 @@ from auditor.report.words import (
     LEDGER_WORDS,
     NOT_LEGAL_ADVICE,
     UNTRUSTED_VERDICTS,
-    listing,
     percent,
     plain_decimal,
-    status_words,
+    standing_words,
     threshold,
 )
 from auditor.rules.model import HOLDING, Mode, Standing
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 SCHEMA = "auditor.check/1"
 MODE_WORDS = {
     Mode.AS_CODIFIED: "as codified: every rule that is printed as in effect binds, enforced or not",
-    Mode.AS_ENFORCED: "as enforced: a rule that its authority is known not to enforce on that day does not bind",
+    Mode.AS_ENFORCED: "as enforced: a rule that its authority does not ask to be met on that day does not bind",
 }
-_WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +53,6 @@ class Checked:
     def reading(self) -> Reading:
         """The record itself."""
         return self.family.reading
-
-
-def is_whole(reading: Reading) -> bool:
-    """Whether the record says all that was counted; operators without a price are told by the operations."""
-    return str(reading.verdict) in _WHOLE
 
 
 def blocks(page: Checked) -> Iterator[Block]:
@@ -82,7 +76,7 @@ def blocks(page: Checked) -> Iterator[Block]:
         yield from explaining.blocks(page.explained, subject)
     else:
         yield from _thresholds(page)
-        yield from _cases(page)
+        yield from cases.blocks(cases.grouped(page.cases, subject))
         yield from _standings(page)
     yield Heading("Packs")
     yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in subject.ruleset.packs))
@@ -113,7 +107,7 @@ def _thresholds(page: Checked) -> Iterator[Block]:
             percent(one.fraction),
             one.verdict,
             _binding(one.binds),
-            status_words(one.status),
+            standing_words(one.status, one.fines_held_back),
         )
         for one in found
     )
@@ -137,24 +131,6 @@ def _binding(binds: bool) -> str:
     return "yes" if binds else "no"
 
 
-def _cases(page: Checked) -> Iterator[Block]:
-    yield Heading("What other rules ask")
-    found = [one for one in page.cases if _shown(one.rule, page.subject)]
-    rows = tuple(
-        (
-            one.rule.id,
-            one.walked.outcome,
-            _binding(one.binds),
-            listing(sorted(one.walked.open), 3),
-        )
-        for one in found
-    )
-    yield Table(("rule", "outcome", "binds", "would be decided by"), rows, flexible=3)
-    yield Paragraph(
-        "--answers FILE gives answers; --explain RULE asks the questions and says what would change.", "quiet"
-    )
-
-
 def _standings(page: Checked) -> Iterator[Block]:
     """Where rules stand that do not simply bind, each note once."""
     yield Heading("Where they stand")
@@ -162,9 +138,11 @@ def _standings(page: Checked) -> Iterator[Block]:
     said: dict[tuple[str, str], list[Rule]] = {}
     for rule in [one.rule for one in page.judged] + [one.rule for one in page.cases]:
         status = rule.status_on(subject.as_of)
-        if status.standing is not Standing.IN_FORCE or not status.enforced:
+        if status.standing is not Standing.IN_FORCE or not status.enforced or status.fines_held_back:
             sources = f" Sources: {subject.ruleset.cite(status.sources)}." if status.sources else ""
-            said.setdefault((status_words(status.standing), f"{status.note}{sources}"), []).append(rule)
+            said.setdefault(
+                (standing_words(str(status.standing), status.fines_held_back), f"{status.note}{sources}"), []
+            ).append(rule)
     for (standing, note), rules in said.items():
         yield Paragraph(f"{standing}: {', '.join(rule.id for rule in rules)}", "strong")
         yield Bullets((note, *_last_seen(rules, subject)))
@@ -206,6 +184,7 @@ def _rule(rule: Rule, subject: Subject, binds: bool) -> dict[str, Any]:
         "status_note": rule.note_on(subject.as_of),
         "status_sources": subject.ruleset.cite(status.sources),
         "enforced": status.enforced,
+        "fines_held_back": status.fines_held_back,
         "binds": binds,
         "certainty": str(rule.certainty),
     }
@@ -224,6 +203,9 @@ def _model(one: Judged, subject: Subject) -> dict[str, Any]:
         "threshold": wire(found.threshold_ops),
         "comparison": found.comparison,
         "fraction": plain_decimal(found.fraction),
+        "in_words": found.in_words,
+        "counts": found.counted_words,
+        "leaves_out": found.left_out_words,
         "reasons": list(found.reasons),
         "source": found.source,
     }
@@ -236,4 +218,5 @@ def _case(one: Case, subject: Subject) -> dict[str, Any]:
         "possible": list(one.walked.possible),
         "paragraphs": list(one.walked.met),
         "open": sorted(one.walked.open),
+        "in_words": None if one.total is None else one.total.words(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from auditor.report import coverage
+from auditor.report import cases, coverage
 from auditor.report.observation_page import process_plain
 from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
@@ -56,6 +56,7 @@ def to_plain(view: View) -> dict[str, Any]:
         "chip_sources": sources_plain(view.chip_sources),
         "observed": [process_plain(process) for process in view.observed],
         "rules": [_rule(finding) for finding in view.rules],
+        "cases": cases.to_plain(view.cases),
         "notice": NOT_LEGAL_ADVICE,
     }
 
@@ -264,6 +265,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
         "status": finding.status,
         "status_note": finding.status_note,
         "enforced": finding.enforced,
+        "fines_held_back": finding.fines_held_back,
         "as_of": finding.as_of.isoformat(),
         "mode": finding.mode,
         "binds": finding.binds,
@@ -274,6 +276,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
         "applies": finding.applies,
         "lower_bound": finding.lower_bound,
         "reasons": list(finding.reasons),
+        "in_words": finding.in_words,
         "counts": finding.counted_words,
         "left_out": finding.left_out_words,
         "source": finding.source,

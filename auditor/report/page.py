@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import charts, coverage, devices, judgement, statements, svg, words
+from auditor.report import cases, charts, coverage, devices, judgement, statements, svg, words
 from auditor.report.observation_page import OBSERVED
 from auditor.tally import Phase
 from auditor.units import share
@@ -40,6 +40,7 @@ def render(view: View) -> str:
             say=statements,
             coverage=coverage,
             words=words,
+            case=cases,
             chips=devices,
             judging=judgement,
             observed=OBSERVED,

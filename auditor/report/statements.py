@@ -108,7 +108,11 @@ def status(view: View, finding: Finding) -> str:
 def mode(view: View) -> str:
     """Which rules are taken to bind, where it is not all that are printed as in effect."""
     modes = {finding.mode for finding in view.rules}
-    return ", as enforced: lines of rules known not to be enforced bind nobody" if "as_enforced" in modes else ""
+    return (
+        ", as enforced: lines of rules that their authority does not ask to be met bind nobody"
+        if "as_enforced" in modes
+        else ""
+    )
 
 
 def counts(finding: Finding) -> str:

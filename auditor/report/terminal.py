@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
-from auditor.report import coverage, plain, statements
+from auditor.report import cases, coverage, plain, statements
 from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -19,7 +19,7 @@ from auditor.report.words import (
     listing,
     percent,
     plural,
-    status_words,
+    standing_words,
     threshold,
 )
 from auditor.units import scientific, share
@@ -62,6 +62,7 @@ def page(view: View) -> Iterator[Block]:
     """The report's parts in the order in which they are read."""
     yield from _headline(view)
     yield from _thresholds(view)
+    yield from cases.blocks(view.cases)
     yield from _operations(view)
     yield from _unpriced(view)
     yield from _gaps(view)
@@ -113,7 +114,7 @@ def _thresholds(view: View) -> Iterator[Block]:
             threshold(finding.threshold_ops),
             percent(finding.fraction),
             finding.verdict,
-            status_words(finding.status),
+            standing_words(finding.status, finding.fines_held_back),
         )
         for finding in view.rules
     )

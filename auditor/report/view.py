@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.lineage.family import Family
-from auditor.report import coverage, devices
+from auditor.report import asked, cases, coverage, devices
 from auditor.report.ancestry import Ancestry, ancestry_of
 from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.rules.facts import read_answers
 from auditor.rules.model import Mode
-from auditor.rules.verdict import Finding, evaluate
+from auditor.rules.verdict import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
     from auditor.operations import Operations
+    from auditor.report.cases import Groups
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
     from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
-
-# Verdicts under which the record says all that was counted.
-_WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +108,7 @@ class View:
     machines: tuple[Machine, ...]  # the nodes that have accelerators, and all of them together
     observed: tuple[Process, ...]  # processes with GPUs, and what these did
     rules: tuple[Finding, ...]
+    cases: Groups  # what rules about a transaction, a party or a use come to
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
     reached: tuple[Finding, ...]
@@ -142,22 +142,11 @@ def build(
     """
     family = family or Family.of(reading)
     ledger = _ledger(reading)
-    complete = reading.operations.complete and ledger.verdict in _WHOLE
-    ancestry = ancestry_of(family)
-    rules = tuple(
-        evaluate(
-            ruleset,
-            reading.operations,
-            as_of=as_of,
-            facts=facts,
-            lower_bound=not complete,
-            abandoned=reading.abandoned,
-            missing=family.unknown,
-            ancestors=family.ancestors,
-            mode=mode,
-            generators=generators,
-        )
+    answers, _ = asked.with_record(
+        read_answers(ruleset, facts or {}), reading, ruleset, catalogue, as_of=as_of, rules=ruleset.rules
     )
+    subject = asked.subject_of(family, ruleset, as_of=as_of, answers=answers, mode=mode, generators=generators)
+    rules = tuple(judged.finding for judged in subject.judged())
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
     return View(
         generated=generated,
@@ -167,8 +156,8 @@ def build(
         operations=reading.operations,
         abandoned=reading.abandoned,
         abandoned_steps=reading.abandoned_steps,
-        ancestry=ancestry,
-        complete=complete,
+        ancestry=ancestry_of(family),
+        complete=reading.operations.complete and asked.is_whole(reading),
         unpriced=tuple(sorted(reading.operations.unpriced.items(), key=lambda item: (-item[1], item[0]))),
         gaps=_gaps(reading),
         second_opinion=gather(reading.second_opinions),
@@ -179,6 +168,7 @@ def build(
         machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
         observed=observe(reading, catalogue),
         rules=rules,
+        cases=cases.grouped(subject.cases(), subject),
         names=_names(rules),
         histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},
         reached=tuple(finding for finding in rules if finding.verdict == "reached"),

@@ -74,6 +74,11 @@ def status_words(status: str) -> str:
     return STATUS_WORDS.get(status, status.replace("_", " "))
 
 
+def standing_words(status: str, fines_held_back: bool) -> str:
+    """The status of a rule in words, and whether breaches of it are fined yet."""
+    return f"{status_words(status)}, fines held back" if fines_held_back else status_words(status)
+
+
 def percent(fraction: Decimal) -> str:
     """The fraction as a percentage that never rounds up to 100 and never down to 0."""
     hundredths = fraction * 100

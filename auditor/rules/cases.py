@@ -100,6 +100,11 @@ class Subject:
         binds = rule.binds_on(self.as_of, self.mode)
         return Case(rule=rule, walked=walk(rule, values), binds=binds, total=summed, values=values)
 
+    def judged(self) -> list[Judged]:
+        """Every model threshold that is in force, codified or enacted on that day."""
+        thresholds = [rule for rule in self.ruleset.rules if rule.kind is RuleKind.MODEL_THRESHOLD]
+        return [self.judge(rule) for rule in thresholds if rule.status_on(self.as_of).standing in HOLDING]
+
     def cases(self) -> list[Case]:
         """Every case test, in force or not."""
         verdicts = self.verdicts()

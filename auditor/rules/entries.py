@@ -260,15 +260,21 @@ def history(node: Node, names: Names) -> tuple[Status, ...]:
 
 
 def _status(node: Node, names: Names) -> Status:
-    fields = node.fields(required=("date", "status", "enforced", "note", "sources", "certainty"), optional=())
+    fields = node.fields(
+        required=("date", "status", "enforced", "note", "sources", "certainty"), optional=("fines_held_back",)
+    )
     standing = word(fields["status"], Standing)
     enforced = None if fields["enforced"].text() == "unknown" else fields["enforced"].flag()
     if enforced and standing is not Standing.IN_FORCE:
         fields["enforced"].fail(f"false or unknown for the status {standing}")
+    held_back = "fines_held_back" in fields and fields["fines_held_back"].flag()
+    if held_back and not enforced:
+        fields["fines_held_back"].fail("a status that is enforced, which binds without fines too")
     return Status(
         since=day(fields["date"]),
         standing=standing,
         enforced=enforced,
+        fines_held_back=held_back,
         note=fields["note"].text(),
         sources=sources(fields["sources"], names),
         certainty=word(fields["certainty"], Certainty),

@@ -44,7 +44,7 @@ class Mode(StrEnum):
     """Which of the rules that are printed are taken to bind."""
 
     AS_CODIFIED = "as_codified"  # every rule that the books print as in effect, enforced or not
-    AS_ENFORCED = "as_enforced"  # of these, all but those that the authority is known not to enforce on that day
+    AS_ENFORCED = "as_enforced"  # of these, all but those that their authority does not ask to be met on that day
 
 
 class RuleKind(StrEnum):
@@ -70,11 +70,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Where a rule stands from ``since`` on; ``enforced`` is None where that is not known."""
+    """Where a rule stands from ``since`` on.
+
+    ``enforced``: whether its authority asks for it to be met; no where it has announced that it does not, or where
+    compliance is not due yet; None where that is not known. A duty binds without fines too.
+    """
 
     since: date
     standing: Standing
     enforced: bool | None
+    fines_held_back: bool
     note: str
     sources: tuple[str, ...]
     certainty: Certainty
@@ -238,6 +243,7 @@ class Rule:
             since=date.min,
             standing=Standing.NOT_YET_PUBLISHED,
             enforced=False,
+            fines_held_back=False,
             note=f"The rule begins on {first}.",
             sources=(),
             certainty=self.certainty,

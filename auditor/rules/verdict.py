@@ -51,6 +51,7 @@ class Finding:
     status: str  # a `Standing`
     status_note: str
     enforced: bool | None
+    fines_held_back: bool
     as_of: date
     counted_ops: int
     left_out_ops: int
@@ -66,6 +67,7 @@ class Finding:
     reasons: tuple[str, ...]
     counted_words: str
     left_out_words: str
+    in_words: str  # what of the records was counted and what left out, in a sentence
     source: str
     certainty: str
     mode: str  # a `Mode`
@@ -216,6 +218,7 @@ class _Case:
             status=str(status.standing),
             status_note=rule.note_on(self.as_of),
             enforced=status.enforced,
+            fines_held_back=status.fines_held_back,
             as_of=self.as_of,
             counted_ops=counted.counted_ops,
             left_out_ops=counted.left_out_ops,
@@ -231,6 +234,7 @@ class _Case:
             reasons=tuple(self._reasons(reached, against)),
             counted_words=self.counter.counts,
             left_out_words=self.counter.leaves_out,
+            in_words=self.total.words(),
             source=f"{rule.citation}; {self.ruleset.cite(tuple(dict.fromkeys((*rule.sources, *status.sources))))}",
             certainty=str(rule.certainty),
             mode=str(mode),

@@ -81,8 +81,8 @@ def add_law_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=_MODES,
         default=_MODES[0],
-        help="which rules bind: all that are printed as in effect, or those not known to be unenforced (default:"
-        " as_codified)",
+        help="which rules bind: all that are printed as in effect, or those of them that their authority asks to be met"
+        " (default: as_codified)",
     )
     add_rules_argument(parser)
     parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
