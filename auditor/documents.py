@@ -88,7 +88,7 @@ class Node:
         """Raise the error for a name that nobody knows, with the nearest known one."""
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
-        raise self.error(f"{self.file}:{self.line}: unknown name {name!r}{hint}")
+        raise self.error(f"{self.file}:{self.line}: {self.path or 'document'}: unknown name {name!r}{hint}")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.items())

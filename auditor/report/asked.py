@@ -51,6 +51,7 @@ def subject_of(
         abandoned=reading.abandoned,
         missing=family.unknown,
         ancestors=family.ancestors,
+        model=family.model,
     )
 
 

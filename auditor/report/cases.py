@@ -82,7 +82,7 @@ def _found(case: Case, subject: Subject) -> Found:
         counted=case.total.words() if case.total is not None else "",
         questions=tuple(Question(name=one, words=facts[one].words if one in facts else "") for one in open_names),
         notes=rule.notes,
-        source=f"{rule.citation}; {subject.ruleset.cite(tuple(dict.fromkeys((*rule.sources, *status.sources))))}",
+        source=f"{rule.citation}; {subject.ruleset.cite(rule.sources_by(subject.as_of))}",
         certainty=str(rule.certainty),
         weight=_weight(case, subject),
     )

@@ -124,7 +124,18 @@ def _counted(judged: Sequence[Judged]) -> Iterator[Block]:
     for each in alike.values():
         counter = each[0].total.counter
         yield Paragraph(", ".join(one.rule.id for one in each), "strong")
-        yield Bullets((each[0].total.words(), f"{counter.counts} {counter.leaves_out}", *each[0].total.reasons))
+        told = (each[0].total.words(), f"{counter.counts} {counter.leaves_out}", *each[0].total.reasons)
+        yield Bullets((*told, *_sure(each)))
+
+
+def _sure(judged: Sequence[Judged]) -> Iterator[str]:
+    """How sure the texts are, and where they stand; rules that are equally sure together."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in judged:
+        alike.setdefault((one.finding.certainty, one.finding.status_certainty), []).append(one.rule.id)
+    for (text, status), ids in alike.items():
+        whose = f"{', '.join(ids)}: " if len(alike) > 1 else ""
+        yield f"{whose}text {text}, status {status}."
 
 
 def _binding(binds: bool) -> str:
@@ -187,6 +198,7 @@ def _rule(rule: Rule, subject: Subject, binds: bool) -> dict[str, Any]:
         "fines_held_back": status.fines_held_back,
         "binds": binds,
         "certainty": str(rule.certainty),
+        "status_certainty": str(status.certainty),
     }
 
 

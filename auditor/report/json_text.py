@@ -279,5 +279,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
         "in_words": finding.in_words,
         "counts": finding.counted_words,
         "left_out": finding.left_out_words,
+        "certainty": finding.certainty,
+        "status_certainty": finding.status_certainty,
         "source": finding.source,
     }

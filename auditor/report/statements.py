@@ -125,6 +125,11 @@ def leaves_out(finding: Finding) -> str:
     return joined(after(finding.left_out_words, "leaves out"))
 
 
+def sure(finding: Finding) -> str:
+    """How sure the text of the rule is, and where it stands."""
+    return f"Text: {finding.certainty}; status: {finding.status_certainty}."
+
+
 def earlier(view: View, finding: Finding) -> tuple[str, ...]:
     """Where the rule stood before, each with its first day."""
     return tuple(_event(event) for event in view.histories[finding.id][:-1])
@@ -132,7 +137,8 @@ def earlier(view: View, finding: Finding) -> tuple[str, ...]:
 
 def _event(event: Event) -> str:
     standing = status_words(event.standing)
-    return joined(f"from {event.since.isoformat()}: {standing}", after(event.note, standing))
+    told = joined(f"from {event.since.isoformat()}: {standing}", after(event.note, standing))
+    return f"{told} [{event.certainty}]"
 
 
 def opinion(found: Opinion) -> str:

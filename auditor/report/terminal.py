@@ -126,6 +126,7 @@ def _thresholds(view: View) -> Iterator[Block]:
             *(("earlier", text) for text in statements.earlier(view, finding)),
             ("counts", statements.counts(finding)),
             ("leaves out", statements.leaves_out(finding)),
+            ("certainty", statements.sure(finding)),
             *(("" if i else "because", reason) for i, reason in enumerate(finding.reasons)),
         ]
         yield Pairs(tuple((name, text) for name, text in told if text))

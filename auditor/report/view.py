@@ -83,6 +83,7 @@ class Event:
     since: date
     standing: str
     note: str
+    certainty: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +251,7 @@ def _names(rules: Sequence[Finding]) -> dict[str, str]:
 
 def _history(ruleset: RuleSet, rule_id: str, as_of: date) -> tuple[Event, ...]:
     return tuple(
-        Event(since=status.since, standing=str(status.standing), note=status.note)
+        Event(since=status.since, standing=str(status.standing), note=status.note, certainty=str(status.certainty))
         for status in ruleset.find(rule_id).history
         if status.since <= as_of
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditor.rules.expressions import Values
-    from auditor.rules.model import RuleSet
+    from auditor.rules.model import Fact, RuleSet
 
 SCHEMA = "auditor.answers/1"
 
@@ -64,7 +64,7 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
     for name, node in fields["answers"].fields().items() if "answers" in fields else ():
         if name not in ruleset.facts:
             node.unknown(name, tuple(ruleset.facts))
-        value, source = _with_source(node)
+        value, source = _with_source(node, ruleset.facts[name])
         if value.value is None:
             continue
         stated[name] = value.flag() if ruleset.facts[name].kind is Kind.TRUTH else value.text()
@@ -73,10 +73,15 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
     return Answers(stated=stated, values=values, origins=origins, generators=_generators(fields.get("generators")))
 
 
-def _with_source(node: Node) -> tuple[Node, str]:
+def _with_source(node: Node, fact: Fact) -> tuple[Node, str]:
+    """The answer, and where it is from; some are worth nothing without that."""
     if not isinstance(node.value, dict):
+        if fact.with_source and node.value is not None:
+            node.fail('a value with its source, such as {value: 1.1e26, source: "who says so, and when"}')
         return node, ""
     fields = node.fields(required=("value", "source"), optional=())
+    if not fields["source"].text().strip():
+        fields["source"].fail("where it was read, or who says so")
     return fields["value"], f": {fields['source'].text()}"
 
 

@@ -49,6 +49,7 @@ class Subject:
     missing: Sequence[str] = ()
     generators: Sequence[Generator] | None = None
     ancestors: Sequence[Ancestor] = ()
+    model: str = ""  # its name
 
     def verdicts(self) -> dict[str, Result]:
         """The names that the verdict of a model threshold answers; no where the rule does not hold on that day."""
@@ -84,6 +85,8 @@ class Subject:
         """The outcome of a case test. ``verdicts``: as `verdicts` gives them, where they are known already."""
         values = {**self.answers, **(self.verdicts() if verdicts is None else verdicts)}
         values |= printed(self.ruleset, rule, self.as_of)
+        if rule.models:
+            values["is_named"] = Result(self.model in rule.models)
         summed = None
         if rule.counter is not None:
             summed = total(

@@ -52,6 +52,7 @@ _OF_A_MODEL = {
     "counted_ops": Name(Kind.AMOUNT, Unit.OPERATIONS),  # by the rule's counter, stated earlier training included
     "record_ops": Name(Kind.AMOUNT, Unit.OPERATIONS),  # of them, those of this record alone
 }
+_OF_A_LETTER = {"is_named": Name(Kind.TRUTH)}  # the record is of a model that the rule names, letter for letter
 SUPPLIED: Mapping[RuleKind, Mapping[str, Name]] = {
     RuleKind.MODEL_THRESHOLD: {**_OF_A_MODEL, "threshold_ops": Name(Kind.AMOUNT, Unit.OPERATIONS)},
     RuleKind.CHIP_CLASS: _OF_A_CIRCUIT,
@@ -78,7 +79,7 @@ def source(name: str, node: Node) -> Source:
 
 def fact(name: str, node: Node) -> Fact:
     """A name to be answered; a number has a unit."""
-    fields = node.fields(required=("kind", "words"), optional=("unit", "verdict_of"))
+    fields = node.fields(required=("kind", "words"), optional=("unit", "verdict_of", "with_source"))
     if fields["kind"].text() not in _FACT_KINDS:
         fields["kind"].unknown(fields["kind"].text(), tuple(_FACT_KINDS))
     kind = _FACT_KINDS[fields["kind"].text()]
@@ -92,11 +93,12 @@ def fact(name: str, node: Node) -> Fact:
         stands_for=Name(kind, word(fields["unit"], Unit) if "unit" in fields else None),
         words=fields["words"].text(),
         verdict_of=fields["verdict_of"].text() if "verdict_of" in fields else "",
+        with_source="with_source" in fields and fields["with_source"].flag(),
     )
 
 
 def _refuse_supplied(node: Node, name: str) -> None:
-    supplied = {*_OF_A_MODEL, *(name for names in SUPPLIED.values() for name in names)}
+    supplied = {*_OF_A_MODEL, *_OF_A_LETTER, *(name for names in SUPPLIED.values() for name in names)}
     if not name.isidentifier() or name in supplied:
         node.fail("a name of letters, digits and _ that the auditor does not supply itself")
 
@@ -145,7 +147,7 @@ _OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {
     RuleKind.CASE_TEST: ("paragraphs",),
     RuleKind.STATEMENT: (),
 }
-_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {RuleKind.CASE_TEST: ("counter",)}
+_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {RuleKind.CASE_TEST: ("counter", "models")}
 
 
 def rule(node: Node, names: Names) -> Rule:
@@ -176,6 +178,7 @@ def rule(node: Node, names: Names) -> Rule:
         paragraphs=_paragraphs(fields.get("paragraphs"), known),
         values=values,
         milestones=tuple(_milestone(part) for part in fields["milestones"]) if "milestones" in fields else (),
+        models=texts(fields.get("models")),
         definitions={name: part.text() for name, part in _mapping(fields.get("definitions")).items()},
         notes=texts(fields.get("notes")),
         sources=sources(fields["sources"], names),
@@ -185,7 +188,11 @@ def rule(node: Node, names: Names) -> Rule:
 
 def _known(kind: RuleKind, fields: Mapping[str, Node], values: Sequence[Value], names: Names) -> Mapping[str, Name]:
     """What the rule's expressions may name; a verdict on the model is no part of a verdict on the model."""
-    supplied = {**SUPPLIED[kind], **(_OF_A_MODEL if "counter" in fields else {})}
+    supplied = {
+        **SUPPLIED[kind],
+        **(_OF_A_MODEL if "counter" in fields else {}),
+        **(_OF_A_LETTER if "models" in fields else {}),
+    }
     asked = {
         name: one.stands_for
         for name, one in names.facts.items()

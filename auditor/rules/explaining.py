@@ -157,24 +157,40 @@ def _origin(
 ) -> tuple[Unit | None, str]:
     if total is not None and name in ("counted_ops", "record_ops"):
         return Unit.OPERATIONS, _counted_words(total, name)
-    if name == "threshold_ops":
-        return Unit.OPERATIONS, f"the line of the rule ({rule.citation})"
+    own = _of_the_rule(subject, rule, name)
+    if own is not None:
+        return own
     if name in subject.ruleset.groups:
         group = subject.ruleset.groups[name]
         return None, f"{group.title}, on {subject.as_of}; {subject.ruleset.cite(group.sources)}"
-    printed = [value for value in rule.values if value.name == name]
-    if printed:
-        return printed[0].unit, f"printed by the rule for {subject.as_of}; {subject.ruleset.cite(rule.sources)}"
     fact = subject.ruleset.facts[name]
     if fact.verdict_of:
         return None, f"the verdict of {fact.verdict_of} on this record"
     return fact.stands_for.unit, origins.get(name) or f"not answered: {fact.words}"
 
 
+def _of_the_rule(subject: Subject, rule: Rule, name: str) -> tuple[Unit | None, str] | None:
+    """The origin of what the rule itself says; None for another name."""
+    if name == "threshold_ops":
+        return Unit.OPERATIONS, f"the line of the rule ({rule.citation})"
+    if name == "is_named":
+        return None, f"the name of this record's model, {subject.model!r}; the rule names {', '.join(rule.models)}"
+    printed = [value for value in rule.values if value.name == name]
+    if not printed:
+        return None
+    return printed[0].unit, f"printed by the rule for {subject.as_of}; {subject.ruleset.cite(rule.sources)}"
+
+
 def _counted_words(total: Total, name: str) -> str:
-    words = f"this record under the counter {total.counter.id}: {total.words()}"
-    if name == "counted_ops" and total.earlier_ops:
-        words += f" {total.earlier_ops} operations of earlier training are added as stated (prior_ops)."
-    if name == "counted_ops" and total.decision.counted_ops:
-        words += f" {total.decision.counted_ops} are added for generated data."
+    counter = f"under the counter {total.counter.id}"
+    if name == "record_ops":
+        return f"this record alone, {counter}"
+    words = f"{counter}: {total.words()}"
+    for ops, why in (
+        (total.stated_ops, "are added as the lineage states them, for what has no record"),
+        (total.prior_ops, "of earlier training are added as stated (prior_ops)"),
+        (total.decision.counted_ops, "are added for generated data"),
+    ):
+        if ops:
+            words += f" {ops:,} operations {why}."
     return words

@@ -125,6 +125,7 @@ class Fact:
     stands_for: Name
     words: str
     verdict_of: str  # id of the model threshold that answers it, or ""
+    with_source: bool  # an answer says where it is from
 
     @property
     def kind(self) -> Kind:
@@ -210,6 +211,7 @@ class Rule:
     values: tuple[Value, ...]
     milestones: tuple[Milestone, ...]
     definitions: Mapping[str, str]
+    models: tuple[str, ...]  # that it names, as a letter to a maker does
     notes: tuple[str, ...]
     sources: tuple[str, ...]
     certainty: Certainty
@@ -248,6 +250,11 @@ class Rule:
             sources=(),
             certainty=self.certainty,
         )
+
+    def sources_by(self, day: date) -> tuple[str, ...]:
+        """Where its text and all that is said of its standing up to a day was read, each once."""
+        past = [source for status in self.history if status.since <= day for source in status.sources]
+        return tuple(dict.fromkeys((*self.sources, *past)))
 
     def note_on(self, day: date) -> str:
         """What is to be said of its standing on a day, and where that is later than its text was last seen."""

@@ -36,7 +36,10 @@ def refuse_taken(node: Node, name: str, taken: Mapping[str, object]) -> None:
     Raises: RuleError: it is.
     """
     if name in taken:
-        raise RuleError(f"{node.file}:{node.line}: {node.path}: the id {name!r} is taken already")
+        raise RuleError(
+            f"{node.file}:{node.line}: {node.path}: the id {name!r} is taken already, here or in another pack",
+            remedy="Give it an id of its own; a shipped rule is added to, not replaced.",
+        )
 
 
 def span(fields: Mapping[str, Node]) -> tuple[date | None, date | None]:

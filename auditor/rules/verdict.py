@@ -69,7 +69,8 @@ class Finding:
     left_out_words: str
     in_words: str  # what of the records was counted and what left out, in a sentence
     source: str
-    certainty: str
+    certainty: str  # of the rule's text
+    status_certainty: str  # of where it stands
     mode: str  # a `Mode`
     binds: bool  # on that day, in that mode
     applies: bool | None  # the line is reached, every condition is met and no exclusion; None while one is open
@@ -235,8 +236,9 @@ class _Case:
             counted_words=self.counter.counts,
             left_out_words=self.counter.leaves_out,
             in_words=self.total.words(),
-            source=f"{rule.citation}; {self.ruleset.cite(tuple(dict.fromkeys((*rule.sources, *status.sources))))}",
+            source=f"{rule.citation}; {self.ruleset.cite(rule.sources_by(self.as_of))}",
             certainty=str(rule.certainty),
+            status_certainty=str(status.certainty),
             mode=str(mode),
             binds=rule.binds_on(self.as_of, mode),
             applies=_truth(applied),

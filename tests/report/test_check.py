@@ -163,7 +163,7 @@ def test_a_report_ends_with_3_only_where_the_line_binds(
 def test_the_hardware_of_the_record_answers_for_the_plant(check: Any, tmp_path: Path, h200: dict[str, str]) -> None:
     """Weights made abroad on an H200 fall under 734.9(l); on a chip of no class they do not."""
     answers = tmp_path / "answers.yaml"
-    told = "prior_ops: 1e26, published: false, derived_from_published: false, n2_ops: 1"
+    told = "prior_ops: 1e26, published: false, derived_from_published: false, n2_ops: {value: 1, source: our own}"
     told += ", made_outside_us: true, plant_subject_to_ear: true"
     answers.write_text(f"schema: auditor.answers/1\nanswers: {{{told}}}\n")
     arguments = ("--explain", "us_ear_734_9_l", "--answers", str(answers))

@@ -21,7 +21,7 @@ GIVEN = """\
 schema: auditor.answers/1
 answers:
   published: false
-  n2_ops: 2.5e25
+  n2_ops: {value: 2.5e25, source: a technical opinion}
   destination: DE
   item_eccn: 3A090.a
   original_ops:
@@ -41,7 +41,7 @@ def test_answers_are_read_with_their_places(ruleset: RuleSet, write: Callable[..
         "item_eccn": Result("3A090.a"),
         "prior_ops": Result(Range.exactly(10**24)),
     }
-    assert found.origins["n2_ops"] == "answers.yaml, line 4"
+    assert found.origins["n2_ops"] == "answers.yaml, line 4: a technical opinion"
     assert found.origins["prior_ops"] == "answers.yaml, line 8: the maker's model card"
     assert found.stated["n2_ops"] == "2.5e25"
     assert found.generators is not None
@@ -62,8 +62,14 @@ def test_no_generators_is_an_answer_and_silence_is_none(ruleset: RuleSet, write:
         ("auditor.answers/1", "auditor.answers/2", ["expected 'auditor.answers/1'"]),
         ("published: false", "publishd: false", [":3:", "did you mean 'published'"]),
         ("published: false", "published: no", [":3:", "answers.published", "true or false"]),
-        ("n2_ops: 2.5e25", "n2_ops: plenty", [":4:", "answers.n2_ops", "not negative, in operations", "'plenty'"]),
-        ("n2_ops: 2.5e25", "n2_ops: -1", [":4:", "not negative"]),
+        ("value: 2.5e25", "value: plenty", [":4:", "answers.n2_ops.value", "not negative, in operations", "'plenty'"]),
+        ("value: 2.5e25", "value: -1", [":4:", "not negative"]),
+        (
+            "{value: 2.5e25, source: a technical opinion}",
+            "2.5e25",
+            [":4:", "answers.n2_ops", "a value with its source"],
+        ),
+        ("source: a technical opinion", 'source: " "', [":4:", "answers.n2_ops.source", "who says so"]),
         ("destination: DE", "destination: Germany", [":5:", "unknown country 'Germany'"]),
         ("destination: DE", "destination: UK", [":5:", "unknown country 'UK'"]),
         ("published: false", "is_4e091: true", [":3:", "answered by the rule us_ear_4e091_2025"]),

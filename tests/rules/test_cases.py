@@ -56,11 +56,7 @@ def test_the_table_of_cases(ruleset: RuleSet, run_of: RunOf, case: dict[str, str
 
 def test_every_rule_with_a_test_has_a_case_and_its_answers_are_what_it_asks(ruleset: RuleSet) -> None:
     asked = {rule.id for rule in ruleset.rules if rule.kind is RuleKind.CASE_TEST}
-    assert asked - {case["rule"] for case in CASES} == {
-        "us_ny_raise_2026_large_developer",  # their test is California's, which has cases
-        "us_il_sb315_large_developer",
-        "us_ct_sb5_large_developer",
-    }
+    assert asked <= {case["rule"] for case in CASES}
     assert len(CASES) >= 100
 
 
