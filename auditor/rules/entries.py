@@ -260,7 +260,11 @@ def _counter_named(node: Node, names: Names) -> Counter:
 def history(node: Node, names: Names) -> tuple[Status, ...]:
     """Where a rule stood from which day on: a list of its own, or the name of one that rules share."""
     if not isinstance(node.value, str):
-        return tuple(_status(part, names) for part in node)
+        past = tuple(_status(part, names) for part in node)
+        for part, before, one in zip(node.items()[1:], past[:-1], past[1:], strict=True):
+            if one.since <= before.since:
+                part.fields()["date"].fail(f"dates that rise from one status to the next: one after {before.since}")
+        return past
     if node.value not in names.histories:
         node.unknown(node.value, tuple(names.histories))
     return names.histories[node.value]
@@ -291,9 +295,6 @@ def _status(node: Node, names: Names) -> Status:
 def _check_dates(node: Node, past: Sequence[Status], dates: Mapping[str, date | None]) -> None:
     if not past:
         node.fail("at least one status")
-    days = [status.since for status in past]
-    if days != sorted(set(days)):
-        node.fail("dates that rise from one status to the next")
     effective, compliance, ended = dates["effective"], dates["compliance"], dates["ended"]
     if effective is not None and not any(
         status.since == effective and status.standing is Standing.IN_FORCE for status in past

@@ -288,6 +288,37 @@ def test_the_exceptions_are_open_to_what_is_not_a_for_data_centres(
     assert by_rule(circuit)["us_ear_nac_aca_2023"] == eligible
 
 
+@pytest.mark.parametrize(
+    ("figures", "outcome"),
+    [
+        (("4799.99", "1.59", "4099", "900"), "none"),
+        (("4800", "1.59", "4099", "900"), "covered if enacted"),
+        (("2400", "1.6", "1", "1"), "covered if enacted"),
+        (("2399.99", "1.6", "1", "1"), "none"),
+        (("1600", "3.2", "1", "1"), "covered if enacted"),
+        (("1599.99", "3.2", "1", "1"), "none"),
+        (("1", "1", "4100", "1"), "covered if enacted"),
+        (("1", "1", "1", "1100"), "covered if enacted"),
+        (("1", "1", "1", "1099.99"), "none"),
+        (("1", "1", "4000", "1000"), "covered if enacted"),
+        (("1", "1", "4000", "999.99"), "none"),
+    ],
+)
+def test_each_side_of_the_lines_that_are_proposed(figures: tuple[str, ...], outcome: str) -> None:
+    tpp, density, memory, link = map(Decimal, figures)
+    circuit = replace(H200, tpp=tpp, performance_density=density, memory_gb_per_s=memory, link_gb_per_s=link)
+    assert by_rule(circuit)["us_s3374_safe_chips"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("memory", "link", "outcome"),
+    [("4000", "1", "licence by letter"), ("3999.99", "899.99", "none"), ("1", "900", "licence by letter")],
+)
+def test_each_side_of_what_the_letters_of_2025_are_said_to_reach(memory: str, link: str, outcome: str) -> None:
+    circuit = replace(H20, memory_gb_per_s=Decimal(memory), link_gb_per_s=Decimal(link))
+    assert by_rule(circuit)["us_bis_is_informed_h20_mi308_2025"] == outcome
+
+
 def test_stacks_by_themselves_are_asked_for_their_density() -> None:
     rule = "us_ear_3a090c_hbm_2024_12"
     stack = replace(H200, is_processor=False)
