@@ -99,7 +99,7 @@ class Subject:
                 generators=self.generators,
                 ancestors=self.ancestors,
             )
-            values |= summed.values
+            values = {**summed.known, **values, **summed.values}
         binds = rule.binds_on(self.as_of, self.mode)
         return Case(rule=rule, walked=walk(rule, values), binds=binds, total=summed, values=values)
 

@@ -166,7 +166,10 @@ def _origin(
     fact = subject.ruleset.facts[name]
     if fact.verdict_of:
         return None, f"the verdict of {fact.verdict_of} on this record"
-    return fact.stands_for.unit, origins.get(name) or f"not answered: {fact.words}"
+    answered = origins.get(name) or f"not answered: {fact.words}"
+    if total is not None and name in total.known and name not in subject.answers:
+        answered = f"the records of its ancestors, under the counter {total.counter.id}"
+    return fact.stands_for.unit, answered
 
 
 def _of_the_rule(subject: Subject, rule: Rule, name: str) -> tuple[Unit | None, str] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auditor.rules.counting import Count, Part
     from auditor.rules.expressions import Values
 
+ORIGINAL = "original_ops"  # asked, where no record of the models shows it that the judged one was made from
 _MOST_PARTS = 3  # kinds of operations that a sentence names
 
 
@@ -38,6 +39,7 @@ class Total:
     open_ops: int  # of ancestors that may count or not
     stated_ops: int  # of the model and of ancestors that count, beside what is recorded
     prior_ops: int  # stated as earlier training, beyond all that
+    original: Range | None  # of these, what the models took that the judged one was made from; None: none is known
     decision: Decision
     missing: tuple[str, ...]
     record_missing: tuple[str, ...]  # of these, what concerns the record itself
@@ -82,6 +84,14 @@ class Total:
             "counted_ops": _amount("counted_ops", self.counted_ops, self.most_ops),
             "record_ops": _amount("record_ops", self.record_ops, record_most),
         }
+
+    @property
+    def known(self) -> Mapping[str, Result]:
+        """What the records answer of what is asked else: the operations of the models that this one was made from."""
+        if self.original is None:
+            return {}
+        exact = self.original.low == self.original.high
+        return {ORIGINAL: Result(self.original, frozenset() if exact else frozenset({ORIGINAL}))}
 
     def words(self) -> str:
         """What was counted of the records and what was left out, in a sentence."""
@@ -169,6 +179,7 @@ def total(
         open_ops=sum(_at_most(counter, one) for one in selected.open),
         stated_ops=stated,
         prior_ops=prior_ops,
+        original=_original(counter, [one for one in selected.counted if not one.itself]),
         decision=_decide(counter, whole, training, _known(counter, selected, generators), stated + prior_ops),
         missing=tuple(dict.fromkeys(more_may_count)),
         record_missing=tuple(record_missing),
@@ -182,6 +193,16 @@ def _with(
     every = add_up([(operations, 1), *((one.operations, 1) for one in ancestors)])
     given_up = add_up([(abandoned or Operations.none(), 1), *((one.abandoned, 1) for one in ancestors)])
     return count(counter, every, given_up)
+
+
+def _original(counter: Counter, ancestors: Sequence[Ancestor]) -> Range | None:
+    """What these took under the counter, as far as it is known."""
+    if not ancestors:
+        return None
+    found = _with(counter, Operations.none(), None, ancestors)
+    low = found.counted_ops + sum(one.stated_ops for one in ancestors)
+    floor = any(one.missing for one in ancestors)
+    return Range(Fraction(low), None if floor else Fraction(low + found.undetermined_ops))
 
 
 def _at_most(counter: Counter, ancestor: Ancestor) -> int:

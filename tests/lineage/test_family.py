@@ -17,6 +17,7 @@ from auditor.lineage import declared
 from auditor.lineage.family import Family
 from auditor.rules import pack
 from auditor.rules.cases import Subject
+from auditor.rules.explaining import explain
 from auditor.rules.facts import read_answers
 from auditor.rules.generators import Generator
 from tests.lineage.conftest import weights
@@ -176,6 +177,26 @@ def test_a_generator_whose_own_parents_are_unknown_is_a_floor(write):
     assert (found.counted_ops, found.most_ops) == (4 * INTERVAL + 50, None)
     more = total(related(child, [writer]), "us_ear_4e091_2025", generators=[made_by(training_ops=10**6)])
     assert more.counted_ops == INTERVAL + 50 + 10**6, "where its ledger is a floor, a larger stated amount stands"
+
+
+@pytest.mark.parametrize(("intervals", "outcome"), [(3, "none"), (4, "becomes provider")])
+def test_what_the_original_took_is_known_from_its_own_record(write, intervals, outcome):
+    """Nine intervals of the original: three are exactly a third of it, four are more."""
+    base = write("base", weights("saved", "a"), intervals=9)
+    child = write("child", weights("loaded", "a"), intervals=intervals)
+    rule = RULES.find("eu_gpai_modifier_third")
+    answers = {"is_modification": True, "original_is_systemic": False, "original_ops_unknowable": False}
+    for family, known in ((related(child, [base]), outcome), (related(child, []), "undetermined")):
+        subject = Subject(
+            ruleset=RULES,
+            operations=family.reading.operations,
+            as_of=AS_OF,
+            answers=read_answers(RULES, answers),
+            ancestors=family.ancestors,
+        )
+        assert subject.case(rule).walked.outcome == known
+        origin = next(one.origin for one in explain(subject, rule, {}).operands if one.name == "original_ops")
+        assert origin.startswith("the records of its ancestors" if known == outcome else "not answered")
 
 
 def test_the_command_line_takes_several_ledgers(write, tmp_path, capsys):
