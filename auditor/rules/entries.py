@@ -1,140 +1,33 @@
-"""The entries of a rule pack, each read strictly from its place in the file."""
+"""The rules of a pack, each read strictly from its place in the file."""
 
 from __future__ import annotations
 
-from datetime import date
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
-from auditor.rules import countries
 from auditor.rules.certainty import Certainty
 from auditor.rules.counter import Counter
-from auditor.rules.expressions import Expression, Kind, Name, Unit, parse
+from auditor.rules.expressions import Expression, Name, Unit
 from auditor.rules.model import (
-    ENDED,
     Clause,
-    Fact,
-    Group,
-    Member,
     Milestone,
     Paragraph,
     Rule,
     RuleKind,
-    Source,
-    Standing,
-    Status,
     Threshold,
     Value,
 )
+from auditor.rules.naming import names_of, refuse_supplied
+from auditor.rules.parsing import parse
 from auditor.rules.places import Names, day, day_or_none, refuse_taken, sources, span, texts, word
+from auditor.rules.standings import check_dates, history
 from auditor.units import parse_exact, parse_ops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from auditor.documents import Node
-
-# What the auditor supplies to the expressions of a kind of rule; the rest are facts that packs declare.
-_OF_A_CIRCUIT = {
-    "tpp": Name(Kind.AMOUNT, Unit.TPP),
-    "performance_density": Name(Kind.AMOUNT, Unit.TPP_PER_MM2),
-    "io_gb_per_s": Name(Kind.AMOUNT, Unit.GB_PER_S),  # all but the memory's, both directions together
-    "link_gb_per_s": Name(Kind.AMOUNT, Unit.GB_PER_S),  # to other accelerators, both directions together
-    "memory_gb_per_s": Name(Kind.AMOUNT, Unit.GB_PER_S),
-    "memory_gb_per_s_per_mm2": Name(Kind.AMOUNT, Unit.GB_PER_S_PER_MM2),
-    "peak_tera": Name(Kind.AMOUNT, Unit.TERA_PER_S),  # dense, whatever the bit length
-    "data_centre": Name(Kind.TRUTH),  # designed or marketed for data centres
-    "is_processor": Name(Kind.TRUTH),  # its dominant function is processing
-}
-_CLASS = {"eccn": Name(Kind.TEXT)}  # of the circuit, under the rule in force
-_OF_A_MODEL = {
-    "counted_ops": Name(Kind.AMOUNT, Unit.OPERATIONS),  # by the rule's counter, stated earlier training included
-    "record_ops": Name(Kind.AMOUNT, Unit.OPERATIONS),  # of them, those of this record alone
-}
-_OF_A_LETTER = {"is_named": Name(Kind.TRUTH)}  # the record is of a model that the rule names, letter for letter
-SUPPLIED: Mapping[RuleKind, Mapping[str, Name]] = {
-    RuleKind.MODEL_THRESHOLD: {**_OF_A_MODEL, "threshold_ops": Name(Kind.AMOUNT, Unit.OPERATIONS)},
-    RuleKind.CHIP_CLASS: _OF_A_CIRCUIT,
-    RuleKind.CHIP_TEST: {**_OF_A_CIRCUIT, **_CLASS},
-    RuleKind.CHIP_HOLDER: _CLASS,
-    RuleKind.CASE_TEST: {},  # and what is counted, where it names a counter
-    RuleKind.STATEMENT: {},
-}
-_FACT_KINDS = {
-    "flag": Kind.TRUTH,
-    "amount": Kind.AMOUNT,
-    "number": Kind.NUMBER,
-    "text": Kind.TEXT,
-    "country": Kind.COUNTRY,
-}
-_NUMBERS = (Kind.AMOUNT, Kind.NUMBER)
-
-
-def source(name: str, node: Node) -> Source:
-    """Where something was read."""
-    fields = node.fields(required=("title", "locator", "read"), optional=())
-    return Source(id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=day(fields["read"]))
-
-
-def fact(name: str, node: Node) -> Fact:
-    """A name to be answered; a number has a unit."""
-    fields = node.fields(required=("kind", "words"), optional=("unit", "verdict_of", "with_source"))
-    if fields["kind"].text() not in _FACT_KINDS:
-        fields["kind"].unknown(fields["kind"].text(), tuple(_FACT_KINDS))
-    kind = _FACT_KINDS[fields["kind"].text()]
-    _refuse_supplied(node, name)
-    if (kind in _NUMBERS) != ("unit" in fields):
-        node.fail("a unit for a number, and for nothing else")
-    if "verdict_of" in fields and kind is not Kind.TRUTH:
-        fields["kind"].fail("a flag, which is what a verdict answers")
-    return Fact(
-        name=name,
-        stands_for=Name(kind, word(fields["unit"], Unit) if "unit" in fields else None),
-        words=fields["words"].text(),
-        verdict_of=fields["verdict_of"].text() if "verdict_of" in fields else "",
-        with_source="with_source" in fields and fields["with_source"].flag(),
-    )
-
-
-def _refuse_supplied(node: Node, name: str) -> None:
-    supplied = {*_OF_A_MODEL, *_OF_A_LETTER, *(name for names in SUPPLIED.values() for name in names)}
-    if not name.isidentifier() or name in supplied:
-        node.fail("a name of letters, digits and _ that the auditor does not supply itself")
-
-
-def group(name: str, node: Node, names: Names) -> Group:
-    """Countries, each with the days for which it belongs."""
-    fields = node.fields(required=("title", "members", "sources", "certainty"), optional=("notes",))
-    _refuse_supplied(node, name)
-    refuse_taken(node, name, names.facts)
-    certainty = word(fields["certainty"], Certainty)
-    return Group(
-        id=name,
-        title=fields["title"].text(),
-        members=tuple(_member(part, certainty) for part in fields["members"]),
-        notes=texts(fields.get("notes")),
-        sources=sources(fields["sources"], names),
-        certainty=certainty,
-    )
-
-
-def _member(node: Node, certainty: Certainty) -> Member:
-    fields = node.fields(required=("code", "name"), optional=("since", "until", "uncertain", "note", "certainty"))
-    code = fields["code"].text()
-    if code not in countries.CODES:
-        fields["code"].fail(f"a country; {countries.near(code)}")
-    since, until = span(fields)
-    return Member(
-        code=code,
-        name=fields["name"].text(),
-        since=since,
-        until=until,
-        uncertain="uncertain" in fields and fields["uncertain"].flag(),
-        note=fields["note"].text() if "note" in fields else "",
-        certainty=word(fields["certainty"], Certainty) if "certainty" in fields else certainty,
-    )
-
 
 _EVERY_RULE = ("id", "kind", "title", "authority", "citation", "checked", "history", "sources", "certainty")
 _DATES = ("published", "effective", "compliance", "ended")
@@ -155,10 +48,10 @@ def rule(node: Node, names: Names) -> Rule:
     kind = word(node.fields(required=("kind",))["kind"], RuleKind)
     fields = node.fields(required=(*_EVERY_RULE, *_OF_KIND[kind]), optional=(*_ANY_RULE, *_ALSO_OF_KIND.get(kind, ())))
     values = _values(fields.get("values"), names)
-    known = _known(kind, fields, values, names)
+    known = names_of(kind, fields, values, names)
     past = history(fields["history"], names)
     dates = {name: day_or_none(fields.get(name)) for name in _DATES}
-    _check_dates(fields["history"], past, dates)
+    check_dates(fields["history"], past, dates)
     return Rule(
         id=fields["id"].text(),
         kind=kind,
@@ -186,28 +79,12 @@ def rule(node: Node, names: Names) -> Rule:
     )
 
 
-def _known(kind: RuleKind, fields: Mapping[str, Node], values: Sequence[Value], names: Names) -> Mapping[str, Name]:
-    """What the rule's expressions may name; a verdict on the model is no part of a verdict on the model."""
-    supplied = {
-        **SUPPLIED[kind],
-        **(_OF_A_MODEL if "counter" in fields else {}),
-        **(_OF_A_LETTER if "models" in fields else {}),
-    }
-    asked = {
-        name: one.stands_for
-        for name, one in names.facts.items()
-        if not (one.verdict_of and kind is RuleKind.MODEL_THRESHOLD)
-    }
-    printed = {one.name: Name(Kind.AMOUNT, one.unit) for one in values}
-    return {**supplied, **asked, **dict.fromkeys(names.groups, Name(Kind.GROUP)), **printed}
-
-
 def _values(node: Node | None, names: Names) -> tuple[Value, ...]:
     found: list[Value] = []
     for part in node.items() if node is not None else ():
         fields = part.fields(required=("name", "amount", "unit"), optional=("since", "until"))
         name = fields["name"].text()
-        _refuse_supplied(fields["name"], name)
+        refuse_supplied(fields["name"], name)
         refuse_taken(fields["name"], name, {**names.facts, **names.groups})
         since, until = span(fields)
         one = Value(
@@ -255,57 +132,6 @@ def _counter_named(node: Node, names: Names) -> Counter:
     if node.text() not in names.counters:
         node.unknown(node.text(), tuple(names.counters))
     return names.counters[node.text()]
-
-
-def history(node: Node, names: Names) -> tuple[Status, ...]:
-    """Where a rule stood from which day on: a list of its own, or the name of one that rules share."""
-    if not isinstance(node.value, str):
-        past = tuple(_status(part, names) for part in node)
-        for part, before, one in zip(node.items()[1:], past[:-1], past[1:], strict=True):
-            if one.since <= before.since:
-                part.fields()["date"].fail(f"dates that rise from one status to the next: one after {before.since}")
-        return past
-    if node.value not in names.histories:
-        node.unknown(node.value, tuple(names.histories))
-    return names.histories[node.value]
-
-
-def _status(node: Node, names: Names) -> Status:
-    fields = node.fields(
-        required=("date", "status", "enforced", "note", "sources", "certainty"), optional=("fines_held_back",)
-    )
-    standing = word(fields["status"], Standing)
-    enforced = None if fields["enforced"].text() == "unknown" else fields["enforced"].flag()
-    if enforced and standing is not Standing.IN_FORCE:
-        fields["enforced"].fail(f"false or unknown for the status {standing}")
-    held_back = "fines_held_back" in fields and fields["fines_held_back"].flag()
-    if held_back and not enforced:
-        fields["fines_held_back"].fail("a status that is enforced, which binds without fines too")
-    return Status(
-        since=day(fields["date"]),
-        standing=standing,
-        enforced=enforced,
-        fines_held_back=held_back,
-        note=fields["note"].text(),
-        sources=sources(fields["sources"], names),
-        certainty=word(fields["certainty"], Certainty),
-    )
-
-
-def _check_dates(node: Node, past: Sequence[Status], dates: Mapping[str, date | None]) -> None:
-    if not past:
-        node.fail("at least one status")
-    effective, compliance, ended = dates["effective"], dates["compliance"], dates["ended"]
-    if effective is not None and not any(
-        status.since == effective and status.standing is Standing.IN_FORCE for status in past
-    ):
-        node.fail(f"the status in_force on the effective date {effective}")
-    if compliance is not None and (effective is None or compliance < effective):
-        node.fail(f"a compliance date not before the effective date, with compliance on {compliance}")
-    last = past[-1]
-    must_end = last.standing in ENDED and effective is not None
-    if (must_end and ended is None) or (ended is not None and (last.standing not in ENDED or ended != last.since)):
-        node.fail(f"an ended date that is the day of the last status, with {last.standing} on {last.since}")
 
 
 def _clauses(node: Node | None, known: Mapping[str, Name], names: Names) -> tuple[Clause, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from auditor.documents import Node, read_yaml
 from auditor.errors import RuleError
 from auditor.resources import tree
-from auditor.rules import counters, entries
+from auditor.rules import counters, entries, naming, places, standings
 from auditor.rules.model import Pack, Rule, RuleKind, RuleSet
 from auditor.rules.places import Names, refuse_taken
 
@@ -42,11 +42,11 @@ def load(paths: Iterable[Path] | None = None) -> RuleSet:
     packs = [_Document(path) for path in files]
     names = Names()
     for pack in packs:
-        names.sources.update(pack.each("sources", names.sources, entries.source))
-        names.facts.update(pack.each("facts", names.facts, entries.fact))
+        names.sources.update(pack.each("sources", names.sources, places.source))
+        names.facts.update(pack.each("facts", names.facts, naming.fact))
     for pack in packs:
-        names.groups.update(pack.each("groups", names.groups, lambda name, node: entries.group(name, node, names)))
-        names.histories.update(pack.each("histories", names.histories, lambda _, node: entries.history(node, names)))
+        names.groups.update(pack.each("groups", names.groups, lambda name, node: naming.group(name, node, names)))
+        names.histories.update(pack.each("histories", names.histories, lambda _, node: standings.history(node, names)))
         names.counters.update(pack.listed("counters", names.counters, lambda node: counters.counter(node, names)))
     rules: dict[str, Rule] = {}
     for pack in packs:

@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.errors import RuleError
+from auditor.rules.model import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from auditor.documents import Node
     from auditor.rules.counter import Counter
-    from auditor.rules.model import Fact, Group, Source, Status
+    from auditor.rules.model import Fact, Group, Status
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -97,3 +98,9 @@ def day(node: Node) -> date:
 def day_or_none(node: Node | None) -> date | None:
     """A day; None where nothing stands."""
     return None if node is None or node.value is None else day(node)
+
+
+def source(name: str, node: Node) -> Source:
+    """Where something was read."""
+    fields = node.fields(required=("title", "locator", "read"), optional=())
+    return Source(id=name, title=fields["title"].text(), locator=fields["locator"].text(), read=day(fields["read"]))

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from auditor.operations import Operations, add_up
+from auditor.operations import Operations
 from auditor.rules import generators as synthetic
-from auditor.rules.ancestors import Ancestor, Selected, Trained, descent_words, select
+from auditor.rules.ancestors import Ancestor, Selected, descent_words, select
 from auditor.rules.counter import Component, Scope, Treatment
 from auditor.rules.counting import count
 from auditor.rules.expressions import Result
 from auditor.rules.generators import Decision, Generator
 from auditor.rules.ranges import Range
+from auditor.rules.trained import known_generators, with_ancestors
 from auditor.tally import Phase
 from auditor.units import scientific
 
@@ -160,7 +161,7 @@ def total(
     of_model = counter.scope is Scope.MODEL
     selected = select(counter, ancestors, named=[one.name for one in generators or ()])
     record = count(counter, operations, abandoned)
-    whole = _with(counter, operations, abandoned, selected.counted)
+    whole = with_ancestors(counter, operations, abandoned, selected.counted)
     stated = sum(one.stated_ops for one in selected.counted)
     known = whole.counted_ops - record.counted_ops + stated
     prior = _stated(answers, "prior_ops") if of_model else None
@@ -180,26 +181,17 @@ def total(
         stated_ops=stated,
         prior_ops=prior_ops,
         original=_original(counter, [one for one in selected.counted if not one.itself]),
-        decision=_decide(counter, whole, training, _known(counter, selected, generators), stated + prior_ops),
+        decision=_decide(counter, whole, training, known_generators(counter, selected, generators), stated + prior_ops),
         missing=tuple(dict.fromkeys(more_may_count)),
         record_missing=tuple(record_missing),
     )
-
-
-def _with(
-    counter: Counter, operations: Operations, abandoned: Operations | None, ancestors: Sequence[Ancestor]
-) -> Count:
-    """The record and these ancestors under the counter, together."""
-    every = add_up([(operations, 1), *((one.operations, 1) for one in ancestors)])
-    given_up = add_up([(abandoned or Operations.none(), 1), *((one.abandoned, 1) for one in ancestors)])
-    return count(counter, every, given_up)
 
 
 def _original(counter: Counter, ancestors: Sequence[Ancestor]) -> Range | None:
     """What these took under the counter, as far as it is known."""
     if not ancestors:
         return None
-    found = _with(counter, Operations.none(), None, ancestors)
+    found = with_ancestors(counter, Operations.none(), None, ancestors)
     low = found.counted_ops + sum(one.stated_ops for one in ancestors)
     floor = any(one.missing for one in ancestors)
     return Range(Fraction(low), None if floor else Fraction(low + found.undetermined_ops))
@@ -216,34 +208,6 @@ def _of_ancestors(selected: Selected) -> Iterator[str]:
     for one in selected.open:
         if one.missing:
             yield f"the training of {one.name} may count, and is not known whole"
-
-
-def _known(counter: Counter, selected: Selected, generators: Sequence[Generator] | None) -> Sequence[Generator] | None:
-    """The generators that somebody names, with what their own records show, and those that the lineage has beside."""
-    trained = {one.name: one for one in selected.generators}
-    if generators is None and not trained:
-        return None
-    stated = {one.name: one for one in generators or ()}
-    unsaid = {name: Generator.unknown(name) for name in trained if name not in stated}
-    return [
-        _recorded(counter, selected, one, trained[one.name]) if one.name in trained else one
-        for one in (*stated.values(), *unsaid.values())
-    ]
-
-
-def _recorded(counter: Counter, selected: Selected, generator: Generator, trained: Trained) -> Generator:
-    """The generator with what its records show of its training; more that is stated stands where they are a floor."""
-    already = [one for one in trained.models if one in selected.counted]
-    whole, shared = (_with(counter, Operations.none(), None, models) for models in (trained.models, already))
-    training_ops = whole.counted_ops + sum(one.stated_ops for one in trained.models)
-    floor = trained.floor or whole.earlier_missing or bool(whole.undetermined_ops)
-    enough = floor and (generator.training_ops or 0) > training_ops
-    return replace(
-        generator,
-        training_ops=generator.training_ops if enough else training_ops,
-        counted_ops=shared.counted_ops + sum(one.stated_ops for one in already),
-        floor=floor and not enough,
-    )
 
 
 def _answered(counter: Counter, answers: Values) -> Counter:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import RuleError
-from auditor.rules.expressions import Kind, Members, Name, Result, Unit, parse
+from auditor.rules.expressions import Kind, Members, Name, Result, Unit
+from auditor.rules.parsing import parse
 from auditor.rules.ranges import Range
 
 NAMES = {

@@ -18,9 +18,9 @@ from auditor.documents import Node, read_yaml
 from auditor.rules import pack
 from auditor.rules.certainty import Certainty
 from auditor.rules.counter import Decided, Scope, Treatment
-from auditor.rules.entries import SUPPLIED
 from auditor.rules.expressions import Unit
 from auditor.rules.model import RuleKind, Standing
+from auditor.rules.naming import SUPPLIED
 
 if TYPE_CHECKING:
     from auditor.rules.model import Rule, RuleSet
