@@ -7,9 +7,10 @@ import json
 import sys
 
 from auditor.cli import family, law
+from auditor.cli.output import write_page
 from auditor.errors import ExitCode
 from auditor.hardware import catalogue
-from auditor.report import asked, checked, plain
+from auditor.report import asked, checked, html, plain
 from auditor.rules.explaining import explain
 from auditor.rules.model import RuleKind
 from auditor.rules.verdict import Verdict
@@ -39,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(checked.to_plain(page), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
     else:
         sys.stdout.write(plain.draw(checked.blocks(page)))
+    if options.html is not None:
+        write_page(options.html, html.draw(checked.blocks(page)), "--html")
     reached = any(one.finding.verdict == Verdict.REACHED and one.finding.binds for one in judged)
     code = family.code_of(found, options.require)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 from auditor.cli import family, law
-from auditor.errors import ExitCode, UsageError
+from auditor.cli.output import write_page
+from auditor.errors import ExitCode
 from auditor.hardware import catalogue
 from auditor.report import html, json_text, terminal
 from auditor.report.view import View, build
@@ -46,9 +46,4 @@ def _write(view: View, options: argparse.Namespace) -> None:
     if options.out is None:
         sys.stdout.write(text)
         return
-    try:
-        Path(options.out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{options.out}: cannot be written: {error.strerror}", remedy="Name another file with --out"
-        ) from error
+    write_page(options.out, text, "--out")

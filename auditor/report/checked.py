@@ -134,8 +134,8 @@ def _sure(judged: Sequence[Judged]) -> Iterator[str]:
     for one in judged:
         alike.setdefault((one.finding.certainty, one.finding.status_certainty), []).append(one.rule.id)
     for (text, status), ids in alike.items():
-        whose = f"{', '.join(ids)}: " if len(alike) > 1 else ""
-        yield f"{whose}text {text}, status {status}."
+        whose = f" of {', '.join(ids)}" if len(alike) > 1 else ""
+        yield f"How sure the text{whose} is: {text}; where it stands: {status}."
 
 
 def _binding(binds: bool) -> str:

@@ -14,8 +14,9 @@ from auditor.tally import Phase
 from auditor.units import share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from auditor.report.layout import Block
     from auditor.report.view import View
 
 try:
@@ -53,6 +54,12 @@ def render(view: View) -> str:
             most_rows=_MOST_ROWS,
         )
     )
+
+
+def draw(blocks: Iterable[Block]) -> str:
+    """A page of blocks, in the look of the report; the same blocks give the same bytes."""
+    parts = [(type(block).__name__, block) for block in blocks]
+    return _environment().get_template("blocks.html.j2").render(parts=parts)
 
 
 def _environment() -> jinja2.Environment:

@@ -113,7 +113,9 @@ class View:
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
     reached: tuple[Finding, ...]
-    nearest: Finding | None  # of those not reached, the line that the count is nearest to
+    nearest: (
+        Finding | None
+    )  # of those not reached the line that the count is nearest to, an undetermined one before all
     course: Course
     digests: Mapping[str, str]
 
@@ -175,7 +177,7 @@ def build(
         reached=tuple(finding for finding in rules if finding.verdict == "reached"),
         nearest=max(
             (finding for finding in rules if finding.verdict != "reached"),
-            key=lambda finding: finding.fraction,
+            key=lambda finding: (finding.verdict == "undetermined", finding.fraction),
             default=None,
         ),
         course=course(reading.segments, reading.steps),

@@ -211,3 +211,24 @@ def test_it_needs_no_torch(ledger: Path) -> None:
         f" sys.exit(main(['check', {str(ledger)!r}, '--explain', 'eu_ai_act_art51']))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_the_page_is_written_as_html_too(check: Any, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    page = tmp_path / "page.html"
+    code, text, _ = check("--html", str(page))
+    assert code == 0
+    told = page.read_text()
+    assert "What the law says of this record" in text
+    for words in (
+        "What the law says of this record",
+        "us_ear_4e091_2025",
+        "Open, and this record bears on it",
+        "GAO held",
+    ):
+        assert words in told
+    assert "<script" not in told
+    assert 'href="https://www.gao.gov/products/b-337935"' in told
+    code, _, error = check("--html", str(tmp_path / "none" / "page.html"))
+    assert code == 2
+    assert "Name another file with --html" in error

@@ -79,6 +79,7 @@ def add_check(verbs: argparse._SubParsersAction[Parser]) -> None:
     add_family_arguments(check)
     check.add_argument("--explain", metavar="RULE", help="the tests of one rule, each operand, what would change it")
     check.add_argument("--json", action="store_true", help="write JSON (configs/schema/check.schema.json)")
+    check.add_argument("--html", metavar="FILE", help="write the page here as HTML too")
     add_law_arguments(check)
 
 
