@@ -127,7 +127,13 @@ def to_plain(found: Explanation) -> dict[str, Any]:
         "tests": [{"part": one.role, "id": one.id, "test": one.text, "holds": one.answer} for one in found.tests],
         "operands": [_operand(one) for one in found.operands],
         "changes": [
-            {"name": one.name, "to": _wire(one.to), "answer": one.outcome, "countries": one.countries}
+            {
+                "name": one.name,
+                "to": _wire(one.to),
+                "more": None if one.more is None else _wire(one.more),
+                "answer": one.outcome,
+                "countries": one.countries,
+            }
             for one in found.changes
         ],
         "history": [

@@ -14,6 +14,7 @@ from auditor.cli.main import main
 from auditor.formulas import TABLE
 from auditor.ledger import load_or_create
 from auditor.resources import tree
+from tests.lineage.conftest import weights
 
 NAMES = ["model-00001.safetensors", "model-00002.safetensors", "tokenizer/vocabulary.json"]
 
@@ -257,6 +258,26 @@ def test_an_unfinished_ledger_is_attested_as_a_floor(desk):
     assert predicate["ledger"]["verdict"] == "INCOMPLETE"
     assert predicate["operations"]["complete"] is False
     assert all(rule["floor"] for rule in predicate["rules"])
+
+
+def test_it_says_of_each_rule_whether_it_binds_in_both_readings(attested):
+    bound = {
+        rule["id"]: (rule["binds_as_codified"], rule["binds_as_enforced"])
+        for rule in attested.statement()["predicate"]["rules"]
+    }
+    assert bound["us_ear_4e091_2025"] == (True, False)  # printed, and announced as not to be enforced
+    assert bound["kr_ai_basic_act_decree"] == (True, True)  # its fines are held back
+    assert bound["us_ny_raise_2026"] == (False, False)  # not yet effective
+
+
+def test_weights_that_were_made_from_unknown_ones_are_attested_as_a_floor_under_laws_of_a_model(desk):
+    book = desk.run.book(attempt=1)
+    book.weights(weights("loaded", "a"))
+    book.seal("finished")
+    assert desk.attest() == 0
+    predicate = desk.statement()["predicate"]
+    assert predicate["operations"]["complete"] is True
+    assert all(rule["floor"] and rule["verdict"] == "undetermined" for rule in predicate["rules"])
 
 
 def test_without_out_it_is_printed(desk, capsys):

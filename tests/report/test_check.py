@@ -98,6 +98,10 @@ def test_the_json_fits_its_schema_and_speaks_of_every_rule(check: Any, root: Pat
     explained = json.loads(text)
     Draft202012Validator(schema).validate(explained)
     assert explained["explained"]["answer"] == "undetermined"
+    line = json.loads(check("--json", "--explain", "us_ear_4e091_2025")[1])
+    Draft202012Validator(schema).validate(line)
+    (change,) = [one for one in line["explained"]["changes"] if one["name"] == "counted_ops"]
+    assert int(change["to"]) == int(change["more"]) + 2_359_296 == 10**26
     assert explained["models"] == []
     assert code == 0
 
