@@ -9,6 +9,7 @@
     │   │   ├── ConfigError                   a setting, or a file of settings
     │   │   ├── RuleError                     a rule pack
     │   │   ├── CatalogueError                a chip catalogue
+    │   │   ├── InventoryError                an inventory of chips, or one that contradicts itself
     │   │   └── LineageError                  a lineage file, or one that contradicts itself
     │   │       └── LineageCycle              a model is its own ancestor
     │   ├── StateError                        what a checkpoint brings back is no state of the auditor's
@@ -104,6 +105,10 @@ class RuleError(DocumentError):
 
 class CatalogueError(DocumentError):
     """A chip catalogue cannot be used."""
+
+
+class InventoryError(DocumentError):
+    """An inventory of chips cannot be used, or contradicts itself."""
 
 
 class LineageError(DocumentError):

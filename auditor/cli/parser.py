@@ -19,6 +19,7 @@ exit codes:
   verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (not verify)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   merge                 0 added up   2 usage   4 a segment is false, or not of the run
+  fleet                 0 pass   2 usage   3 a line that binds is exceeded, or a shipment has no way that is open
   lineage               as verify, for the worst of the ledgers; 2 also for a lineage that goes in a circle
   status, compress, hardware, build, key
                         0 done   1 the auditor's own failure   2 usage
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     judging.add_report(verbs)
     judging.add_lineage(verbs)
     judging.add_check(verbs)
+    judging.add_fleet(verbs)
     running.add_status(verbs)
     running.add_compress(verbs)
     looking_up.add_hardware(verbs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.hardware.chips import Confidence
 from auditor.hardware.spans import Span, hull
 from auditor.report.words import conjoined, rounded, status_words
-from auditor.rules.circuits import Circuit
+from auditor.rules.circuits import Circuit, circuit_of
 from auditor.rules.classification import (
     NO_RULE,
     NONE,
@@ -25,7 +25,6 @@ from auditor.rules.model import Standing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
-    from decimal import Decimal
 
     from auditor.hardware.quantities import Quantities
     from auditor.rules.model import RuleSet
@@ -130,7 +129,7 @@ class Judgement:
 
 def judge(circuits: Sequence[Quantities], *, ruleset: RuleSet, as_of: date) -> Judgement:
     """What the chip rules make of a circuit that is one of these."""
-    asked = [_circuit(one) for one in circuits]
+    asked = [circuit_of(one) for one in circuits]
     klass = classify(ruleset, asked, as_of=as_of)
     used = tested(ruleset, as_of=as_of)
     sure_as = {name: _least_sure(circuits, name) for name in used}
@@ -192,23 +191,6 @@ def _figure(circuits: Sequence[Quantities], name: str) -> str:
         said = {one.data_centre for one in circuits}
         return "(data centres)" if said == {True} else "(not data centres)" if said == {False} else "(either)"
     return f"{span_words(hull(getattr(one, name) for one in circuits))}{_UNITS.get(name, '')}"
-
-
-def _circuit(one: Quantities) -> Circuit:
-    return Circuit(
-        tpp=_known(one.tpp),
-        performance_density=_known(one.performance_density),
-        io_gb_per_s=_known(one.io_gb_per_s),
-        link_gb_per_s=_known(one.link_gb_per_s),
-        memory_gb_per_s=_known(one.memory_gb_per_s),
-        peak_tera=_known(one.peak_tera),
-        die_area_known=one.die_area_known,
-        data_centre=one.data_centre,
-    )
-
-
-def _known(span: Span | None) -> tuple[Decimal, Decimal | None] | None:
-    return None if span is None else (span.low, span.high)
 
 
 def span_words(span: Span | None, places: int = 2) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from auditor.rules.expressions import Result
 from auditor.rules.ranges import Range
@@ -27,6 +28,16 @@ class Circuit:
     die_area_known: bool = False  # exactly: what a density that is open may lack
     data_centre: bool | None = None
     is_processor: bool | None = True
+
+
+def circuit_of(figures: Any) -> Circuit:
+    """What chip rules ask, from figures of a part that have the same names; a number there has two ends."""
+    numbers: dict[str, Known] = {name: _ends(getattr(figures, name, None)) for name in _NUMBERS}
+    return Circuit(**numbers, die_area_known=figures.die_area_known, data_centre=figures.data_centre)  # type: ignore[arg-type]
+
+
+def _ends(span: Any) -> Known:
+    return None if span is None else (span.low, span.high)
 
 
 def values_of(circuit: Circuit) -> dict[str, Result]:

@@ -19,6 +19,7 @@ ERRORS = {
     "ConfigError": ("DocumentError", 2),
     "RuleError": ("DocumentError", 2),
     "CatalogueError": ("DocumentError", 2),
+    "InventoryError": ("DocumentError", 2),
     "LineageError": ("DocumentError", 2),
     "LineageCycle": ("LineageError", 2),
     "StateError": ("UsageError", 2),

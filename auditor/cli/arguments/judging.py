@@ -6,10 +6,12 @@ import argparse
 
 from auditor.cli.arguments.shared import (
     Parser,
+    add_day_arguments,
     add_family_arguments,
     add_jobs_argument,
     add_law_arguments,
     add_ledger_arguments,
+    add_rules_argument,
 )
 
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
@@ -81,6 +83,24 @@ def add_check(verbs: argparse._SubParsersAction[Parser]) -> None:
     check.add_argument("--json", action="store_true", help="write JSON (configs/schema/check.schema.json)")
     check.add_argument("--html", metavar="FILE", help="write the page here as HTML too")
     add_law_arguments(check)
+
+
+def add_fleet(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """`auditor fleet` is a verb."""
+    fleet = verbs.add_parser(
+        "fleet",
+        allow_abbrev=False,
+        help="what the chip rules say of an inventory: tiers, licences, allocations",
+        description="Holds an inventory of chips (YAML or CSV, docs/fleet.md) against the chip rules: the tier of each"
+        " destination, which ways are open to each shipment, and what is left of each allocation. Ends with 3 where a"
+        " line that binds is exceeded, or a shipment has no way that is open.",
+    )
+    fleet.add_argument("file", metavar="FILE", nargs="?", help="the inventory")
+    fleet.add_argument("--example", choices=("yaml", "csv"), help="write an inventory to begin with, and end")
+    fleet.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
+    fleet.add_argument("--out", metavar="FILE", help="write here instead of standard output")
+    add_day_arguments(fleet)
+    add_rules_argument(fleet)
 
 
 def add_lineage(verbs: argparse._SubParsersAction[Parser]) -> None:

@@ -74,8 +74,8 @@ def add_witness_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_law_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb holds amounts against rules."""
+def add_day_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb holds something against the rules of a day, in a mode."""
     parser.add_argument("--as-of", metavar="DATE", help="the law as it stood on this day (default: today)")
     parser.add_argument(
         "--mode",
@@ -84,6 +84,11 @@ def add_law_arguments(parser: argparse.ArgumentParser) -> None:
         help="which rules bind: all that are printed as in effect, or those of them that their authority asks to be met"
         " (default: as_codified)",
     )
+
+
+def add_law_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb holds amounts against rules."""
+    add_day_arguments(parser)
     add_rules_argument(parser)
     parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
 

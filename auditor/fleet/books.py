@@ -1,0 +1,90 @@
+"""What an inventory is held against: the rules and the day, and what chips are under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from auditor.rules.classification import class_rule, classify
+from auditor.rules.expressions import Members, Result
+from auditor.rules.facts import printed
+from auditor.rules.paragraphs import walk
+from auditor.rules.ranges import Range
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from auditor.fleet.inventory import Inventory, Shipment
+    from auditor.fleet.parts import Part
+    from auditor.rules.classification import Answer
+    from auditor.rules.expressions import Values
+    from auditor.rules.model import RuleSet
+    from auditor.rules.paragraphs import Walked
+
+COUNTED = "3A090.a"  # the class whose TPP allocations, shares and exceptions speak of
+LIST, ARMS = "ai_authorization", "d5_macau"  # the groups that make the tiers
+NOTHING = Range.exactly(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """An inventory, the rules, and the day on which they are looked at."""
+
+    ruleset: RuleSet
+    inventory: Inventory
+    as_of: date
+    _classes: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    _printed: dict[tuple[str, date], Values] = field(default_factory=dict)
+
+    def day_of(self, shipment: Shipment) -> date:
+        """The day whose law a shipment is judged by: its own, else the day that is looked at."""
+        return shipment.day or self.as_of
+
+    def class_of(self, part: Part, day: date) -> Answer:
+        """The class of a chip under the rule in force on a day."""
+        rule = class_rule(self.ruleset, as_of=day)
+        key = (part.id, rule.id if rule else str(day))
+        if key not in self._classes:
+            self._classes[key] = classify(self.ruleset, [part.circuit], as_of=day)
+        return self._classes[key]
+
+    def counted_tpp(self, shipment: Shipment, day: date) -> Range:
+        """How much of a shipment rules count: its TPP where it is 3A090.a, nothing where it is not."""
+        possible = self.class_of(shipment.part, day).possible
+        if possible and COUNTED not in possible:
+            return NOTHING
+        whole = tpp_of(shipment)
+        return whole if possible == (COUNTED,) else Range(NOTHING.low, whole.high)
+
+    def inside(self, country: str, group: str, day: date) -> bool | None:
+        """Whether a country is in a group on a day; None where that is not known."""
+        members = self.ruleset.groups[group].on(day)
+        return None if country in members.uncertain else country in members.inside
+
+    def walk(self, rule_id: str, values: Values, day: date) -> Walked:
+        """What a rule comes to on a day, with the numbers and groups that it prints for it."""
+        rule = self.ruleset.find(rule_id)
+        return walk(rule, {**values, **self.printed(rule_id, day)})
+
+    def printed(self, rule_id: str, day: date) -> Values:
+        """The numbers and groups that a rule prints for a day."""
+        key = (rule_id, day)
+        if key not in self._printed:
+            self._printed[key] = printed(self.ruleset, self.ruleset.find(rule_id), day)
+        return self._printed[key]
+
+
+def tpp_of(shipment: Shipment) -> Range:
+    """The TPP of all its chips; from nothing on and without end where that is not known."""
+    each = shipment.part.tpp
+    if each is None or each.low is None:
+        return Range(NOTHING.low, None)
+    return Range(each.low * shipment.count, None if each.high is None else each.high * shipment.count)
+
+
+def is_open(result: Result) -> bool:
+    """Whether a value is not known exactly."""
+    value = result.value
+    if isinstance(value, Range):
+        return value.low is None or value.low != value.high
+    return value is None or isinstance(value, Members)

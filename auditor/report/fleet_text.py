@@ -1,0 +1,167 @@
+"""What `auditor fleet` says as text: destinations, shipments, allocations, shares, and the rules behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditor.fleet.parts import equivalent_tpp
+from auditor.report import fleet_words as say
+from auditor.report.checked import MODE_WORDS
+from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
+from auditor.report.words import plural
+from auditor.rules.model import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditor.fleet.judged import Judged
+    from auditor.fleet.positions import Position
+    from auditor.fleet.rulings import Ruling
+    from auditor.fleet.shares import Universal
+    from auditor.hardware.chips import Catalogue
+
+
+def blocks(judged: Judged, catalogue: Catalogue, mode: Mode) -> Iterator[Block]:
+    """The page in the order in which it is read."""
+    books = judged.books
+    yield Title(f"What the chip rules say of {books.inventory.name}")
+    yield Pairs(
+        (
+            ("inventory", f"{plural(len(books.inventory.shipments), 'shipment')}, SHA-256 {books.inventory.digest}"),
+            ("law", f"shipments by that of their own day, the rest on {books.as_of}; {MODE_WORDS[mode]}"),
+            ("result", headline(judged, mode)),
+        )
+    )
+    yield from _destinations(judged)
+    yield from _shipments(judged)
+    yield from _lines(judged, catalogue)
+    for one in judged.universal:
+        yield from _universal(one, catalogue)
+    yield from _rules(judged)
+    yield Paragraph(say.NOTICE, "quiet")
+
+
+def headline(judged: Judged, mode: Mode) -> str:
+    """In one line: what is against the rules that bind, and what is open."""
+    against, over = judged.against(mode), judged.over(mode)
+    unknown = list(say.unanswered(judged.rulings[mode]))
+    told = [
+        f"{plural(len(against), 'shipment')} without a way that is open" if against else "",
+        f"{plural(len(over), 'line')} exceeded" if over else "",
+        f"{plural(len(unknown), 'shipment')} undetermined" if unknown else "",
+    ]
+    return ", ".join(filter(None, told)) or "every shipment has a way that is open or needs none; no line is exceeded"
+
+
+def _destinations(judged: Judged) -> Iterator[Block]:
+    yield Heading("Destinations")
+    rows = tuple((say.country(judged, one.country), str(one.tier), one.certainty) for one in judged.destinations)
+    yield Table(("destination", "tier, as printed in the regulations", "sure as"), rows, flexible=1)
+    notes = dict.fromkeys(note for one in judged.destinations for note in one.notes)
+    sources = dict.fromkeys(one.source for one in judged.destinations)
+    yield Bullets((*notes, *(f"Sources: {source}." for source in sources)))
+
+
+def _shipments(judged: Judged) -> Iterator[Block]:
+    yield Heading("Shipments")
+    codified, enforced = (judged.rulings[mode] for mode in (Mode.AS_CODIFIED, Mode.AS_ENFORCED))
+    rows = tuple(
+        (
+            one.shipment.id,
+            one.shipment.site.country,
+            say.chips(one.shipment),
+            one.shipment.day.isoformat() if one.shipment.day else f"none; {one.day}",
+            str(one.shipment.under or "not stated"),
+            say.outcome(one),
+            say.outcome(other),
+        )
+        for one, other in zip(codified, enforced, strict=True)
+    )
+    columns = ("shipment", "to", "chips", "day", "goes under", "as codified", "as enforced")
+    yield Table(columns, rows, flexible=2)
+    for mode, rulings in judged.rulings.items():
+        yield from _told(judged, mode, rulings)
+
+
+def _told(judged: Judged, mode: Mode, rulings: Sequence[Ruling]) -> Iterator[Block]:
+    """Why, for each shipment whose answer needs words."""
+    for ruling in rulings:
+        words = [*ruling.because, *filter(None, [say.beside(ruling)])]
+        if ruling.against:
+            words += [say.said_words(judged, one, ruling.day) for one in ruling.required_by if one.answer.value]
+            words += [say.path_words(judged, path, ruling.day) for path in ruling.paths]
+        if words:
+            yield Paragraph(f"{ruling.shipment.id}, {mode.replace('_', ' ')}: {say.outcome(ruling)}", "strong")
+            yield Bullets(tuple(words))
+
+
+def _lines(judged: Judged, catalogue: Catalogue) -> Iterator[Block]:
+    yield Heading("Amounts against their lines")
+    found = list(judged.lines())
+    if not found:
+        yield Paragraph("No allocation, share or yearly amount is spoken of.")
+        return
+    for rule in dict.fromkeys(one.rule for one in found):
+        yield from _of_rule(judged, [one for one in found if one.rule == rule], catalogue)
+    because = dict.fromkeys(f"{one.subject}: {why}" for one in found for why in one.because)
+    if because:
+        yield Paragraph("Open amounts, because", "strong")
+        yield Bullets(tuple(because))
+    if judged.schedule:
+        yield Heading("Allocations to come, with what is planned by then")
+        rows = tuple((one.day.isoformat(), *_line(one, catalogue)) for one in judged.schedule)
+        yield Table(("from", *_COLUMNS), rows, frozenset({2, 3, 4, 5}), 1)
+
+
+_COLUMNS = ("of", "used, TPP", "line", "left", "left, H100", "it is")
+
+
+def _of_rule(judged: Judged, found: Sequence[Position], catalogue: Catalogue) -> Iterator[Block]:
+    first = found[0]
+    modes = say.binding({mode: first.binds(judged.books, mode) for mode in Mode})
+    title = judged.books.ruleset.find(first.rule).title
+    yield Paragraph(f"{title} ({first.rule}; binds as {modes}): {first.measure}", "strong")
+    yield Table(_COLUMNS, tuple(_line(one, catalogue) for one in found), right=frozenset({1, 2, 3, 4}))
+
+
+def _line(one: Position, catalogue: Catalogue) -> tuple[str, ...]:
+    return (
+        one.subject,
+        say.span(one.used),
+        say.span(one.line),
+        say.span(one.left),
+        say.span(say.in_equivalents(one.left, equivalent_tpp(catalogue))),
+        say.verdict(one),
+    )
+
+
+def _universal(one: Universal, catalogue: Catalogue) -> Iterator[Block]:
+    yield Heading(f"What {one.company.name} may still deploy where, as UVEU")
+    yield Paragraph(
+        f"Its group has {say.span(one.total)} TPP of 3A090.a. New chips make the total grow, and the shares with it."
+    )
+    each = equivalent_tpp(catalogue)
+    rows = tuple(
+        (room.place, _room(room.tpp), _room(say.in_equivalents(room.tpp, each)) if room.tpp else "")
+        for room in one.rooms
+    )
+    yield Table(("place", "new chips, TPP", "H100"), rows, right=frozenset({1, 2}))
+
+
+def _room(amount: object) -> str:
+    return "no end by the shares" if amount is None else say.span(amount)  # type: ignore[arg-type]
+
+
+def _rules(judged: Judged) -> Iterator[Block]:
+    """Every rule that an answer cites, those that stand alike together."""
+    yield Heading("The rules, and where they stand")
+    ruleset, day = judged.books.ruleset, judged.books.as_of
+    alike: dict[str, list[str]] = {}
+    for rule in say.rules_cited(judged):
+        alike.setdefault(say.rule_status(ruleset, rule, day), []).append(
+            f"{rule.id}: {rule.authority} ({rule.citation}; text {rule.certainty})"
+        )
+    for status, rules in alike.items():
+        yield Paragraph(status, "strong")
+        yield Bullets(tuple(rules))
+    yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in ruleset.packs))
