@@ -42,6 +42,10 @@ def _drawn(judged: Judged, chips: catalogue.Catalogue, mode: Mode, form: str) ->
     if form == "json":
         plain_page = fleet_json.to_plain(judged, chips, mode)
         return json.dumps(plain_page, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    if form == "html":
+        from auditor.report import fleet_page  # noqa: PLC0415 - whoever wants no HTML needs no jinja2
+
+        return fleet_page.render(judged, chips, mode)
     return plain.draw(fleet_text.blocks(judged, chips, mode))
 
 

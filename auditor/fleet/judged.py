@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.fleet.positions import Position, positions, schedule
+from auditor.fleet.positions import Position, course, positions
 from auditor.fleet.rulings import Ruling, rule_on
 from auditor.fleet.shares import Universal, universal
 from auditor.fleet.tiers import Destination, destinations
@@ -25,13 +25,18 @@ class Judged:
     destinations: tuple[Destination, ...]
     rulings: Mapping[Mode, tuple[Ruling, ...]]
     positions: tuple[Position, ...]
-    schedule: tuple[Position, ...]
+    course: tuple[Position, ...]  # of the allocations that change, before the day and after it
     universal: tuple[Universal, ...]
 
     def lines(self) -> Iterator[Position]:
         """Every amount that is held against a line on the day."""
         yield from self.positions
         yield from (share.position for one in self.universal for share in one.shares)
+
+    @property
+    def schedule(self) -> tuple[Position, ...]:
+        """The allocations to come, with what is planned by then."""
+        return tuple(one for one in self.course if one.day > self.books.as_of)
 
     def against(self, mode: Mode) -> tuple[Ruling, ...]:
         """The shipments that are known to go without a way that is open."""
@@ -49,6 +54,6 @@ def judge(books: Books) -> Judged:
         destinations=destinations(books),
         rulings={mode: tuple(rule_on(books, one, mode) for one in books.inventory.shipments) for mode in Mode},
         positions=positions(books),
-        schedule=schedule(books),
+        course=course(books),
         universal=universal(books),
     )

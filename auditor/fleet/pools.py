@@ -114,6 +114,10 @@ class Moment:
             present=True,
         )
 
+    def installed_in(self, country: str) -> Sum:
+        """Installed in a country by all companies of the inventory."""
+        return self.total(lambda one: one.site.country == country, missing="", present=True)
+
     def group_total(self, company: Company, where: Callable[[str], bool | None] | None = None) -> Sum:
         """Installed by everybody with the company's ultimate parent, in the countries of which that is true."""
         return self.total(

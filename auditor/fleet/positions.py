@@ -142,10 +142,10 @@ def national(books: Books, company: Company, country: str, day: date) -> Positio
     ).position(within)
 
 
-def schedule(books: Books) -> tuple[Position, ...]:
-    """The positions of each NVEU on the first day of every allocation to come, with what is planned by then."""
+def course(books: Books) -> tuple[Position, ...]:
+    """The positions of each NVEU whenever its allocation changes, and on the day that is looked at, in order."""
     rule = books.ruleset.find(ways.NVEU_ALLOCATION)
-    days = sorted({value.since for value in rule.values if value.since is not None and value.since > books.as_of})
+    days = sorted({value.since for value in rule.values if value.since is not None} | {books.as_of})
     return tuple(
         national(books, company, one.country, day)
         for company in books.inventory.companies.values()

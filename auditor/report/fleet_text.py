@@ -30,6 +30,7 @@ def blocks(judged: Judged, catalogue: Catalogue, mode: Mode) -> Iterator[Block]:
             ("inventory", f"{plural(len(books.inventory.shipments), 'shipment')}, SHA-256 {books.inventory.digest}"),
             ("law", f"shipments by that of their own day, the rest on {books.as_of}; {MODE_WORDS[mode]}"),
             ("result", headline(judged, mode)),
+            ("the rule on diffusion", say.diffusion_status(judged)),
         )
     )
     yield from _destinations(judged)

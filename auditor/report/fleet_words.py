@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.fleet import parts
 from auditor.fleet.rulings import Outcome, Path, Ruling
+from auditor.fleet.ways import WORLDWIDE
 from auditor.report.words import listing, plain_decimal, status_words
 
 if TYPE_CHECKING:
@@ -99,6 +100,12 @@ def rule_status(ruleset: RuleSet, rule: Rule, day: date) -> str:
     status = rule.status_on(day)
     sources = f" Sources: {ruleset.cite(status.sources)}." if status.sources else ""
     return f"{status_words(status.standing)}. {rule.note_on(day)}{sources}"
+
+
+def diffusion_status(judged: Judged) -> str:
+    """Where the rule stands that asks for a licence to every destination, and all that came with it."""
+    rule = judged.books.ruleset.find(WORLDWIDE)
+    return f"{rule.citation}: {rule_status(judged.books.ruleset, rule, judged.books.as_of)}"
 
 
 def said_words(judged: Judged, said: Said, day: date) -> str:
