@@ -39,6 +39,8 @@ def _with_parent(
     company: Company, found: Mapping[str, Company], tops: Mapping[str, tuple[str, Node]], node: Node
 ) -> Company:
     """The company with what the rest of the file says of its ultimate parent."""
+    if company.parent is None and any(other.parent == company.id for other in found.values()):
+        company = replace(company, parent=company.id)
     if company.parent is None:
         return company
     top = found.get(company.parent)

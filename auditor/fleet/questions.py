@@ -79,7 +79,8 @@ def _parties(sheet: _Sheet, books: Books, shipment: Shipment, day: date) -> None
         owner.parent_headquarters,
         f"the headquarters of the ultimate parent of {owner.name} are not stated ({place})",
     )
-    sheet.put("holds_uveu", uveu_holder(books, owner, day) is not None, "")
+    unsure = f"whether the ultimate parent of {owner.name}, which is not stated ({place}), holds a UVEU"
+    sheet.put("holds_uveu", holds_uveu(books, owner, day), unsure)
     sheet.put("holds_nveu", holds_nveu(owner, shipment.site.country, day), "")
 
 
@@ -90,6 +91,15 @@ def uveu_holder(books: Books, company: Company, day: date) -> Company | None:
         if one is not None and any(each.kind is Authority.UVEU and each.holds_on(day) for each in one.authorisations):
             return one
     return None
+
+
+def holds_uveu(books: Books, company: Company, day: date) -> bool | None:
+    """Whether the company or its ultimate parent holds a UVEU; None where a holder may be the parent, nobody knows."""
+    if uveu_holder(books, company, day) is not None:
+        return True
+    tops = [one for one in books.inventory.companies.values() if one.parent in (None, one.id) and one is not company]
+    may_be = any(uveu_holder(books, one, day) is one for one in tops)
+    return None if company.parent is None and may_be else False
 
 
 def holds_nveu(company: Company, country: str, day: date) -> bool:
@@ -127,8 +137,9 @@ def _amounts(sheet: _Sheet, books: Books, shipment: Shipment, day: date) -> None
 
 def _shares(sheet: _Sheet, books: Books, company: Company, moment: Moment) -> None:
     """What the group has, and where."""
-    holder = uveu_holder(books, company, moment.day) or company
-    sheet.put("group_headquarters", holder.headquarters, f"the headquarters of {holder.name} are not stated")
+    holder = uveu_holder(books, company, moment.day)
+    unsaid = f"the headquarters of {holder.name} are not stated" if holder else "who holds the UVEU is not known"
+    sheet.put("group_headquarters", holder.headquarters if holder else None, unsaid)
     for name, found in (
         ("group_tpp", moment.group_total(company)),
         ("tpp_outside_ai_authorization", moment.outside_list(company)),

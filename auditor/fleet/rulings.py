@@ -75,8 +75,11 @@ def rule_on(books: Books, shipment: Shipment, mode: Mode) -> Ruling:
     needed = all_of([export.answer, ways.either(said)]) if said or export.answer.value is False else Result(None)
     paths = () if needed.value is False else tuple(_paths(books, shipment, asked, mode, said))
     outcome = _outcome(needed, paths)
-    if outcome is Outcome.CLOSED and _licensed(books, shipment):
-        outcome = Outcome.OPEN
+    because = list(_because(asked.because, needed, paths, said))
+    if outcome is Outcome.CLOSED and shipment.made_by(books.as_of):
+        outcome = _AS_MADE.get(shipment.under, outcome)
+        if shipment.under is None:
+            because.append(f"what it went under is not stated: a licence may have been granted ({shipment.place})")
     return Ruling(
         shipment=shipment,
         day=day,
@@ -86,10 +89,12 @@ def rule_on(books: Books, shipment: Shipment, mode: Mode) -> Ruling:
         required_by=(export,) if export.answer.value is False else tuple(said),
         paths=paths,
         stated=_stated(books, (shipment, day), needed, paths),
-        because=tuple(dict.fromkeys(_because(asked.because, needed, paths, said)))
-        if outcome is Outcome.UNDETERMINED
-        else (),
+        because=tuple(because) if outcome is Outcome.UNDETERMINED else (),
     )
+
+
+# A licence that was granted holds, whatever the review presumes; and what nobody states may have been one.
+_AS_MADE = {Under.LICENCE: Outcome.OPEN, None: Outcome.UNDETERMINED}
 
 
 def _paths(
