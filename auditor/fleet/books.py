@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from auditor.fleet.inventory import same_group
 from auditor.rules.classification import class_rule, classify
 from auditor.rules.expressions import Members, Result
 from auditor.rules.facts import printed
@@ -14,7 +15,7 @@ from auditor.rules.ranges import Range
 if TYPE_CHECKING:
     from datetime import date
 
-    from auditor.fleet.inventory import Inventory, Shipment
+    from auditor.fleet.inventory import Company, Inventory, Shipment
     from auditor.fleet.parts import Part
     from auditor.rules.classification import Answer
     from auditor.rules.expressions import Values
@@ -33,32 +34,68 @@ class Books:
     ruleset: RuleSet
     inventory: Inventory
     as_of: date
+    # What was worked out already.
     _classes: dict[tuple[str, str], Answer] = field(default_factory=dict)
     _printed: dict[tuple[str, date], Values] = field(default_factory=dict)
+    _members: dict[tuple[str, date], Members] = field(default_factory=dict)
+    _counted: dict[tuple[str, str], Range] = field(default_factory=dict)
+    _laws: dict[date, str] = field(default_factory=dict)
+    _to: dict[str, list[Shipment]] = field(default_factory=dict)
+    _groups: dict[str, list[Shipment]] = field(default_factory=dict)
 
     def day_of(self, shipment: Shipment) -> date:
         """The day whose law a shipment is judged by: its own, else the day that is looked at."""
         return shipment.day or self.as_of
 
+    def shipments_to(self, country: str) -> list[Shipment]:
+        """All that go to a country."""
+        if not self._to:
+            for one in self.inventory.shipments:
+                self._to.setdefault(one.site.country, []).append(one)
+        return self._to.get(country, [])
+
+    def shipments_of_group(self, company: Company) -> list[Shipment]:
+        """All of those who have, or may have, the company's ultimate parent."""
+        if company.id not in self._groups:
+            companies = self.inventory.companies.values()
+            owners = {one.id for one in companies if same_group(one, company) is not False}
+            self._groups[company.id] = [one for one in self.inventory.shipments if one.owner.id in owners]
+        return self._groups[company.id]
+
     def class_of(self, part: Part, day: date) -> Answer:
         """The class of a chip under the rule in force on a day."""
-        rule = class_rule(self.ruleset, as_of=day)
-        key = (part.id, rule.id if rule else str(day))
+        key = (part.id, self._law_of_classes(day))
         if key not in self._classes:
             self._classes[key] = classify(self.ruleset, [part.circuit], as_of=day)
         return self._classes[key]
 
     def counted_tpp(self, shipment: Shipment, day: date) -> Range:
         """How much of a shipment rules count: its TPP where it is 3A090.a, nothing where it is not."""
+        key = (shipment.id, self._law_of_classes(day))
+        if key not in self._counted:
+            self._counted[key] = self._count(shipment, day)
+        return self._counted[key]
+
+    def _count(self, shipment: Shipment, day: date) -> Range:
         possible = self.class_of(shipment.part, day).possible
         if possible and COUNTED not in possible:
             return NOTHING
         whole = tpp_of(shipment)
         return whole if possible == (COUNTED,) else Range(NOTHING.low, whole.high)
 
+    def _law_of_classes(self, day: date) -> str:
+        """The rule that gives classes on a day, or the day itself where none does."""
+        if day not in self._laws:
+            rule = class_rule(self.ruleset, as_of=day)
+            self._laws[day] = rule.id if rule else str(day)
+        return self._laws[day]
+
     def inside(self, country: str, group: str, day: date) -> bool | None:
         """Whether a country is in a group on a day; None where that is not known."""
-        members = self.ruleset.groups[group].on(day)
+        key = (group, day)
+        if key not in self._members:
+            self._members[key] = self.ruleset.groups[group].on(day)
+        members = self._members[key]
         return None if country in members.uncertain else country in members.inside
 
     def walk(self, rule_id: str, values: Values, day: date) -> Walked:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.fleet.positions import Position, course, positions
+from auditor.fleet.questions import of_shipment
 from auditor.fleet.rulings import Ruling, rule_on
 from auditor.fleet.shares import Universal, universal
 from auditor.fleet.tiers import Destination, destinations
@@ -49,10 +50,11 @@ class Judged:
 
 def judge(books: Books) -> Judged:
     """All answers on the day that is looked at."""
+    asked = [(one, of_shipment(books, one)) for one in books.inventory.shipments]
     return Judged(
         books=books,
         destinations=destinations(books),
-        rulings={mode: tuple(rule_on(books, one, mode) for one in books.inventory.shipments) for mode in Mode},
+        rulings={mode: tuple(rule_on(books, one, answers, mode) for one, answers in asked) for mode in Mode},
         positions=positions(books),
         course=course(books),
         universal=universal(books),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 MOST = 2**60  # TPP; more than all chips that were ever made
+_USUAL = 2**34  # above most lines: they are found in half as many questions
 
 
 def most(within: Callable[[int], bool | None]) -> int | None:
@@ -22,7 +23,7 @@ def most(within: Callable[[int], bool | None]) -> int | None:
         return 0 if within(0) is False else None
     if within(MOST) is not False:
         return None
-    low, high = 0, MOST
+    low, high = (0, _USUAL) if within(_USUAL) is not True else (_USUAL, MOST)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if within(middle) is True else (low, middle)

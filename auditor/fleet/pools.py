@@ -16,7 +16,7 @@ from auditor.fleet.inventory import Extent, Shipment, Under, same_group
 from auditor.rules.ranges import Range, greatest, sum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from auditor.fleet.books import Books
     from auditor.fleet.inventory import Company
@@ -61,12 +61,22 @@ class Moment:
         """Whether chips of a shipment that came before are there."""
         return False if other.gone is not None and other.gone <= self.day else self.precedes(other)
 
-    def total(self, belongs: Callable[[Shipment], bool | None], *, missing: str, present: bool = False) -> Sum:
-        """What all shipments that belong come to; ``missing``: what else may, or "" where nothing else does."""
+    def total(
+        self,
+        among: Iterable[Shipment],
+        belongs: Callable[[Shipment], bool | None],
+        *,
+        missing: str,
+        present: bool = False,
+    ) -> Sum:
+        """What shipments that belong come to; ``missing``: what else may, or "" where nothing else does."""
         each = self.present if present else self.precedes
         found, open_ids, open_chips = NOTHING, list[str](), list[str]()
-        for one in self.books.inventory.shipments:
-            counts = _both(belongs(one), each(one))
+        for one in among:
+            counts = belongs(one)
+            counts = counts if counts is False else _both(counts, each(one))
+            if counts is False:
+                continue
             part = self._part(one, counts)
             found = sum_of(found, part)
             if part.low != part.high:
@@ -75,8 +85,6 @@ class Moment:
         return Sum(Range(found.low, None) if missing else found, tuple(filter(None, because)))
 
     def _part(self, shipment: Shipment, counts: bool | None) -> Range:
-        if counts is False:
-            return NOTHING
         counted = self.books.counted_tpp(shipment, self.day)
         return counted if counts else Range(NOTHING.low, counted.high)
 
@@ -85,7 +93,8 @@ class Moment:
         """Licensed to a country since 2025, by everybody; without end where nobody says what others were."""
         others = self.books.inventory.elsewhere.get(country)
         own = self.total(
-            lambda one: _both(one.site.country == country and _counts_from_2025(one), under(one, Under.LICENCE)),
+            self.books.shipments_to(country),
+            lambda one: _counts_from_2025(one) and under(one, Under.LICENCE),
             missing="" if others else f"what others were licensed for to {country} is not stated (licensed_elsewhere)",
         )
         return own if others is None else own.plus(Range.exactly(others.tpp))
@@ -93,8 +102,9 @@ class Moment:
     def received_as_lpp(self, company: Company, year: int) -> Sum:
         """Received under the exception LPP in a calendar year by everybody with the company's ultimate parent."""
         return self.total(
+            self.books.shipments_of_group(company),
             lambda one: _both(
-                _both((one.day or self.books.as_of).year == year, under(one, Under.LPP)), same_group(one.owner, company)
+                (one.day or self.books.as_of).year == year and under(one, Under.LPP), same_group(one.owner, company)
             ),
             missing=self._missing(company, of_group=True),
         )
@@ -102,25 +112,28 @@ class Moment:
     def received_as_aia(self, company: Company) -> Sum:
         """Received under the exception AIA by the company."""
         return self.total(
-            lambda one: _both(one.owner.id == company.id, under(one, Under.AIA)),
+            self.books.shipments_of_group(company),
+            lambda one: one.owner.id == company.id and under(one, Under.AIA),
             missing=self._missing(company, of_group=False),
         )
 
     def installed_by(self, company: Company, country: str) -> Sum:
         """Installed by the company in a country."""
         return self.total(
-            lambda one: one.owner.id == company.id and one.site.country == country,
+            self.books.shipments_to(country),
+            lambda one: one.owner.id == company.id,
             missing=self._missing(company, of_group=False),
             present=True,
         )
 
     def installed_in(self, country: str) -> Sum:
         """Installed in a country by all companies of the inventory."""
-        return self.total(lambda one: one.site.country == country, missing="", present=True)
+        return self.total(self.books.shipments_to(country), lambda one: True, missing="", present=True)  # noqa: ARG005
 
     def group_total(self, company: Company, where: Callable[[str], bool | None] | None = None) -> Sum:
         """Installed by everybody with the company's ultimate parent, in the countries of which that is true."""
         return self.total(
+            self.books.shipments_of_group(company),
             lambda one: _both(where is None or where(one.site.country), same_group(one.owner, company)),
             missing=self._missing(company, of_group=True),
             present=True,

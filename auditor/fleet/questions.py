@@ -132,7 +132,8 @@ def _amounts(sheet: _Sheet, books: Books, shipment: Shipment, day: date) -> None
         ("installed_tpp_of_company", after.installed_by(owner, country), f"{owner.name} has installed in {country}"),
     ):
         sheet.put(name, found.tpp, f"how much {subject} is open: {'; '.join(found.because)}")
-    _shares(sheet, books, owner, after)
+    if sheet.values["holds_uveu"].value is not False:  # else there is nobody whose shares are asked about
+        _shares(sheet, books, owner, after)
 
 
 def _shares(sheet: _Sheet, books: Books, company: Company, moment: Moment) -> None:

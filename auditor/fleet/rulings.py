@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from auditor.fleet import questions, ways
+from auditor.fleet import ways
 from auditor.fleet.inventory import Under
 from auditor.rules.model import Mode
 from auditor.rules.values import Result, all_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from auditor.fleet.books import Books
     from auditor.fleet.inventory import Shipment
+    from auditor.fleet.questions import Asked
     from auditor.fleet.ways import Said
 
 
@@ -67,10 +68,9 @@ class Ruling:
         return self.outcome is Outcome.CLOSED or (self.needed is True and self.stated is False)
 
 
-def rule_on(books: Books, shipment: Shipment, mode: Mode) -> Ruling:
-    """The ruling of one shipment in a mode."""
+def rule_on(books: Books, shipment: Shipment, asked: Asked, mode: Mode) -> Ruling:
+    """The ruling of one shipment in a mode. ``asked``: what `questions.of_shipment` says of it."""
     day = books.day_of(shipment)
-    asked = questions.of_shipment(books, shipment)
     export, *said = ways.required(books, asked, day, mode)
     needed = all_of([export.answer, ways.either(said)]) if said or export.answer.value is False else Result(None)
     paths = () if needed.value is False else tuple(_paths(books, shipment, asked, mode, said))
@@ -97,9 +97,7 @@ def rule_on(books: Books, shipment: Shipment, mode: Mode) -> Ruling:
 _AS_MADE = {Under.LICENCE: Outcome.OPEN, None: Outcome.UNDETERMINED}
 
 
-def _paths(
-    books: Books, shipment: Shipment, asked: questions.Asked, mode: Mode, required: Sequence[Said]
-) -> Iterator[Path]:
+def _paths(books: Books, shipment: Shipment, asked: Asked, mode: Mode, required: Sequence[Said]) -> Iterator[Path]:
     day = books.day_of(shipment)
     each = {one.rule: one.answer for one in required}
     worldwide = each.get(ways.WORLDWIDE, Result(False))

@@ -124,9 +124,8 @@ class _Group:
             over=over,
             because=() if is_known else tuple(dict.fromkeys((*self.total.because, *used.because))),
         )
-        new = Range(
-            self._new(part, used.tpp.high, self.total.tpp.low), self._new(part, used.tpp.low, self.total.tpp.high)
-        )
+        least = self._new(part, used.tpp.high, self.total.tpp.low)
+        new = Range(_NONE if least is None else least, self._new(part, used.tpp.low, self.total.tpp.high))
         return Share(position=position, measured=_measured(part), country=country, total=self.total.tpp, new=new)
 
     def _line(self, part: Paragraph) -> Range | None:

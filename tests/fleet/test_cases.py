@@ -11,6 +11,7 @@ from auditor.rules.model import Mode
 from tests.fleet.tables import inventory, rows
 
 if TYPE_CHECKING:
+    from auditor.rules.ranges import Range
     from tests.fleet.conftest import Judging
 
 CASES = rows("cases.csv")
@@ -47,3 +48,32 @@ def test_the_table_of_tiers(judged: Judging, row: dict[str, str]) -> None:
     (found,) = judged(inventory(case), date.fromisoformat(row["as_of"])).destinations
     assert (found.country, str(found.tier), found.certainty) == (row["country"], row["tier"], row["certainty"])
     assert "15 CFR part 740 Supplement" in found.source
+
+
+LINES = rows("lines.csv")
+
+
+def amount(found: Range | None) -> str:
+    """An amount as the table writes it."""
+    if found is None:
+        return "none"
+    low, high = found
+    assert low is not None
+    if low == high:
+        return str(low)
+    return f"{low} or more" if high is None else f"{low} to {high}"
+
+
+@pytest.mark.parametrize("row", LINES, ids=lambda row: f"{row['rule']}: {row['why']}")
+def test_the_table_of_lines(judged: Judging, row: dict[str, str]) -> None:
+    page = judged(inventory(row), date.fromisoformat(row["as_of"]))
+    new = {share.position: share.new for one in page.universal for share in one.shares}
+    found = [one for one in page.lines() if (one.rule, one.subject) == (row["rule"], row["of"])]
+    if row["used"] == "absent":
+        assert found == []
+        return
+    (one,) = found
+    assert (amount(one.used), amount(one.line), amount(one.left)) == (row["used"], row["line"], row["left"])
+    assert amount(new[one]) == row["left if new"] if one in new else not row["left if new"]
+    assert {True: "yes", False: "no", None: "undetermined"}[one.over] == row["over"]
+    assert bool(one.because) == (one.over is None or one.used.low != one.used.high)
