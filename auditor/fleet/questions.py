@@ -141,14 +141,15 @@ def _shares(sheet: _Sheet, books: Books, company: Company, moment: Moment) -> No
     holder = uveu_holder(books, company, moment.day)
     unsaid = f"the headquarters of {holder.name} are not stated" if holder else "who holds the UVEU is not known"
     sheet.put("group_headquarters", holder.headquarters if holder else None, unsaid)
+    whole = moment.group_total(company)
     for name, found in (
-        ("group_tpp", moment.group_total(company)),
+        ("group_tpp", whole),
         ("tpp_outside_ai_authorization", moment.outside_list(company)),
         ("tpp_outside_us", moment.outside_us(company)),
         ("largest_tpp_in_one_country_outside", moment.largest_outside(company)),
     ):
-        why = f"what the group of {company.name} has is open: {'; '.join(found.because)}"
-        sheet.put(name, found.tpp, why)
+        because = whole.because or found.because  # what keeps a part of it open keeps the whole open, but for tiers
+        sheet.put(name, found.tpp, f"what the group of {company.name} has is open: {'; '.join(because)}")
 
 
 def _class_words(shipment: Shipment, reasons: tuple[str, ...]) -> str:

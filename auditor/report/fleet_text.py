@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.fleet.parts import equivalent_tpp
+from auditor.fleet.rulings import Outcome
 from auditor.report import fleet_words as say
 from auditor.report.checked import MODE_WORDS
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -70,30 +71,41 @@ def _shipments(judged: Judged) -> Iterator[Block]:
         (
             one.shipment.id,
             one.shipment.site.country,
-            say.chips(one.shipment),
-            one.shipment.day.isoformat() if one.shipment.day else f"none; {one.day}",
-            str(one.shipment.under or "not stated"),
+            f"{say.chips(one.shipment)}, {say.goes_under(one.shipment)}",
+            one.shipment.day.isoformat() if one.shipment.day else "not set",
             say.outcome(one),
             say.outcome(other),
         )
         for one, other in zip(codified, enforced, strict=True)
     )
-    columns = ("shipment", "to", "chips", "day", "goes under", "as codified", "as enforced")
+    columns = ("shipment", "to", "chips", "day", "as codified", "as enforced")
     yield Table(columns, rows, flexible=2)
+    yield from _told(judged)
+
+
+def _told(judged: Judged) -> Iterator[Block]:
+    """Why, with the rules behind each answer; shipments that the same is to be said of together."""
+    alike: dict[tuple[str, ...], list[str]] = {}
     for mode, rulings in judged.rulings.items():
-        yield from _told(judged, mode, rulings)
+        for ruling in rulings:
+            told = (say.outcome(ruling), *_why(judged, ruling))
+            alike.setdefault(told, []).append(f"{ruling.shipment.id} {mode.replace('_', ' ')}")
+    for (outcome, *words), whose in alike.items():
+        yield Paragraph(f"{', '.join(whose)}: {outcome}", "strong")
+        yield Bullets(tuple(words))
 
 
-def _told(judged: Judged, mode: Mode, rulings: Sequence[Ruling]) -> Iterator[Block]:
-    """Why, for each shipment whose answer needs words."""
-    for ruling in rulings:
-        words = [*ruling.because, *filter(None, [say.beside(ruling)])]
-        if ruling.against:
-            words += [say.said_words(judged, one, ruling.day) for one in ruling.required_by if one.answer.value]
-            words += [say.path_words(judged, path, ruling.day) for path in ruling.paths]
-        if words:
-            yield Paragraph(f"{ruling.shipment.id}, {mode.replace('_', ' ')}: {say.outcome(ruling)}", "strong")
-            yield Bullets(tuple(words))
+def _why(judged: Judged, ruling: Ruling) -> Iterator[str]:
+    yield from ruling.because
+    beside = say.beside(ruling)
+    if beside:
+        yield beside
+    for one in ruling.required_by:
+        if one.answer.value is True or ruling.outcome is Outcome.NOT_NEEDED:
+            yield say.said_words(judged, one, ruling.day)
+    for path in ruling.paths:
+        if ruling.outcome is Outcome.CLOSED or path.answer is True:
+            yield say.path_words(judged, path, ruling.day)
 
 
 def _lines(judged: Judged, catalogue: Catalogue) -> Iterator[Block]:

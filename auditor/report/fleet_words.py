@@ -75,7 +75,7 @@ def binding(modes: Mapping[str, bool]) -> str:
 def outcome(ruling: Ruling) -> str:
     """What a shipment comes to, with the ways that are open."""
     if ruling.outcome is Outcome.OPEN:
-        ways = listing([str(path.under) for path in ruling.open_paths], 5)
+        ways = listing([str(path.under) for path in ruling.open_paths], 3)
         return f"open: {ways}" if ways else "under its licence"
     return str(ruling.outcome)
 
@@ -93,6 +93,11 @@ def beside(ruling: Ruling) -> str:
 def chips(shipment: Shipment) -> str:
     """How many of which chip."""
     return f"{shipment.count:,} x {shipment.part.words}"
+
+
+def goes_under(shipment: Shipment) -> str:
+    """What it is stated to go under."""
+    return f"under {shipment.under}" if shipment.under else "under what is not stated"
 
 
 def rule_status(ruleset: RuleSet, rule: Rule, day: date) -> str:

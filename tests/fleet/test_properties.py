@@ -24,7 +24,7 @@ COUNTRIES = ("US", "DE", "IN", "VN", "SG", "AE", "CN", "CY")
 WAYS = [None, "AIA", "LPP", "NVEU", "UVEU", "licence"]
 CHIPS = ["h100-sxm5-80gb", "rtx-4090", "b-class", "no-class", "unknown"]
 FLAGS = ("private_sector_end_user", "develops_produces_or_stores", "trains_4e091_for_outsiders")
-HEAVY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+HEAVY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 countries = st.sampled_from(COUNTRIES)
 days = st.one_of(st.none(), st.dates(date(2025, 1, 1), date(2027, 12, 31)))

@@ -51,10 +51,12 @@ def test_the_text_says_what_is_open_and_why_it_is_not(fleet: Any) -> None:
         "Announced on 2025-05-13 as not to be enforced; still printed",
         "Singapore is not among them, though the press says so.",
         "IN India neither list primary",
-        "S-02, as codified: no way open",
+        "S-02 as codified: no way open",
         "NVEU is not open: us_ear_nveu_holder_2025: may receive as NVEU (748.15(b)(2)(ii)) [codified, not enforced;",
         "us_ear_nveu_2025: over the allocation (Table 1, exceeded)",
-        "J-01, as codified: undetermined",
+        "J-01 as codified: undetermined",
+        "AIA is open: us_ear_le_aia_chips: eligible (740.27) [codified, not enforced; text primary]",
+        "us_ear_destinations_case_2023: none [in force; text secondary]",
         "which chip it is is not known (configs/examples/fleet.yaml:63)",
         "the headquarters of the ultimate parent of Selat Hosting are not stated (configs/examples/fleet.yaml:36)",
         "IN 600,000,000 790,000,000 190,000,000 12,001 within",
@@ -206,4 +208,4 @@ def test_an_inspectors_laptop_is_enough(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
-    assert "S-02, as codified: no way open" in done.stdout
+    assert "S-02 as codified: no way open" in done.stdout
