@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "auditor.fleet/1"
 _SECTIONS = ("name", "chips", "licensed_elsewhere")
+_OF_A_CHIP = ("performance_density", "data_centre", "memory_gb_per_s", "link_gb_per_s")
 _OF_A_SHIPMENT = ("date", "gone", "under", "from")
 _LARGEST_BYTES = 16 * 2**20
 _MOST_CHIPS = 10**12
@@ -100,9 +101,7 @@ class _Reader:
         )
 
     def _chip(self, node: Node) -> Part:
-        given = node.fields(
-            required=("id", "tpp", "source"), optional=("performance_density", "data_centre", "memory_gb_per_s")
-        )
+        given = node.fields(required=("id", "tpp", "source"), optional=_OF_A_CHIP)
         name = given["id"].text()
         if name == parts.UNKNOWN or any(chip.id == name for chip in self.catalogue.chips):
             given["id"].fail("an id that the catalogue does not have: its parts have their own figures")
@@ -110,6 +109,7 @@ class _Reader:
             tpp=fields.decimal(given["tpp"]),
             performance_density=fields.decimal_or_none(given.get("performance_density")),
             memory_gb_per_s=fields.decimal_or_none(given.get("memory_gb_per_s")),
+            link_gb_per_s=fields.decimal_or_none(given.get("link_gb_per_s")),
             data_centre=fields.flag_or_none(given.get("data_centre")),
         )
         return parts.stated(name, circuit, given["source"].text())

@@ -38,6 +38,11 @@ class Part:
         return _range(self.circuit.tpp)
 
     @property
+    def link_gb_per_s(self) -> Range | None:
+        """Its transfer rate to other accelerators."""
+        return _range(self.circuit.link_gb_per_s)
+
+    @property
     def memory_gb_per_s(self) -> Range | None:
         """Its memory bandwidth."""
         return _range(self.circuit.memory_gb_per_s)

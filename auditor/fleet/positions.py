@@ -179,11 +179,17 @@ def _low(books: Books) -> Iterator[Position]:
         yield _Held(
             books=books,
             step=step,
-            subject=f"{company.parent or company.name}, {day.year}",
+            subject=f"{_top(books, company)}, {day.year}",
             measure="received under LPP in the calendar year",
             day=day,
             used=Moment(books, day).received_as_lpp(company, day.year),
         ).position(within)
+
+
+def _top(books: Books, company: Company) -> str:
+    """What the ultimate parent is called, or the company where it is not known."""
+    top = books.inventory.companies.get(company.parent or company.id)
+    return top.name if top else company.parent or company.name
 
 
 def _may_receive(books: Books, company: Company) -> bool:

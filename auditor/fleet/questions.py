@@ -115,6 +115,7 @@ def _items(sheet: _Sheet, shipment: Shipment) -> None:
     sheet.put("item_for_data_centres", part.circuit.data_centre, market)
     sheet.put("item_tpp", part.tpp, f"the TPP of {part.words} is not known exactly")
     sheet.put("item_memory_gb_per_s", part.memory_gb_per_s, f"the memory bandwidth of {part.words} is not known")
+    sheet.put("item_link_gb_per_s", part.link_gb_per_s, f"the link of {part.words} is not known")
     sheet.put("shipped_from", shipment.origin, f"from where it is shipped is not stated ({place})")
     moved = None if shipment.origin is None else shipment.origin == shipment.site.country
     sheet.put("in_country_transfer", moved, f"from where it is shipped is not stated ({place})")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NEEDED = ("id", "site", "country", "owner", "chip", "count")
 _OF_AN_OWNER = ("headquarters", "parent", "parent_headquarters", "complete")
 _OF_AN_AUTHORISATION = ("authorisation", "authorised_since", "authorised_until")
-_OF_A_CHIP = ("tpp", "performance_density", "data_centre", "memory_gb_per_s", "source")
+_OF_A_CHIP = ("tpp", "performance_density", "data_centre", "memory_gb_per_s", "link_gb_per_s", "source")
 _OF_A_SHIPMENT = ("date", "gone", "under", "from")
 COLUMNS = (*_NEEDED, *_OF_AN_OWNER, *_OF_AN_AUTHORISATION, *_OF_A_CHIP, *_OF_A_SHIPMENT)
 

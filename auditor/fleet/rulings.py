@@ -101,14 +101,20 @@ def _paths(books: Books, shipment: Shipment, asked: Asked, mode: Mode, required:
     day = books.day_of(shipment)
     each = {one.rule: one.answer for one in required}
     worldwide = each.get(ways.WORLDWIDE, Result(False))
+    past = _past_letters(each.get(ways.LETTERS, Result(False)))
     for way in ways.WAYS:
         if not ways.binding_steps(books, way, day, mode):
             continue
         said = tuple(ways.ask(books, asked, day, step) for step in way.steps)
         reached = ways.either(required) if way.from_all else worldwide
-        yield _path(way.under, all_of([reached, *(one.answer for one in said)]), said, asked.because, books)
+        yield _path(way.under, all_of([reached, past, *(one.answer for one in said)]), said, asked.because, books)
     answer, said = ways.reviewed(books, asked, day, mode, worldwide)
     yield _path(Under.LICENCE, answer, said, asked.because, books)
+
+
+def _past_letters(asked: Result) -> Result:
+    """Whether a way but a licence may lead past the letters; open where they ask for one."""
+    return Result(True) if asked.value is False else Result(None, frozenset({"letters"}))
 
 
 def _path(under: Under, answer: Result, said: tuple[Said, ...], because: Mapping[str, str], books: Books) -> Path:
@@ -127,6 +133,8 @@ def _reasons(answer: Result, said: Sequence[Said], because: Mapping[str, str], b
 def _asked_for(name: str, books: Books) -> str:
     if name == "licence_review":
         return "how a licence for it would be reviewed on that day, no rule held here says"
+    if name == "letters":
+        return books.ruleset.find(ways.LETTERS).notes[0]
     fact = books.ruleset.facts.get(name)
     if fact is not None:
         return f"not answered: {fact.words} ({name})"

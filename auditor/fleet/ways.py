@@ -30,11 +30,13 @@ NVEU_ALLOCATION = "us_ear_nveu_2025"
 COUNTRY_CAP = "us_ear_country_cap_2025"
 LPP = "us_ear_le_lpp"
 AIA = "us_ear_le_aia_chips"
+LETTERS = "us_bis_letters_case_2025"  # not public: whether any way but a licence leads past them is not known
 REQUIREMENTS = (
     WORLDWIDE,
     "us_ear_destinations_case_2023",
     "us_bis_guidance_2026_05_31",
     "us_ear_uae_licence_2026",
+    LETTERS,
 )
 REQUIRED = "licence required"
 

@@ -20,18 +20,17 @@ _NARROW = 480  # px under which there is room for fewer words
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """An amount and its line in whole TPP; ``most``: what it may be, None without end; ``line`` None: there is none."""
+    """An amount and its line in whole TPP; ``most``: what it may be, None without end; ``line`` None: there is none.
+
+    ``is_over``: for sure; where the line itself is open, an amount above its drawn place may be within it.
+    """
 
     name: str
     told: str
     used: int
     most: int | None
     line: int | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is over its line for sure."""
-        return self.line is not None and self.used > self.line
+    is_over: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ def _bar(one: Position) -> Bar:
         used=int(one.used.low or 0),
         most=None if most is None else int(most),
         line=None if limit is None else int(limit),
+        is_over=one.over is True,
     )
 
 

@@ -64,6 +64,7 @@ def _figures(name: str, tpp: str, row: dict[str, str]) -> dict[str, str]:
         "source": "the table",
         **({"performance_density": row["density"]} if row.get("density") else {}),
         **({"memory_gb_per_s": row["memory"]} if row.get("memory") else {}),
+        **({"link_gb_per_s": row["link"]} if row.get("link") else {}),
     }
 
 
