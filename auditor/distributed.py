@@ -21,7 +21,9 @@ _RANKS = (
     ("PMI_RANK", "PMI_SIZE"),
 )
 _SCHEDULERS = (("slurm", "SLURM_JOB_ID"), ("pbs", "PBS_JOBID"), ("lsf", "LSB_JOBID"))
-_AGENT = "torch.distributed.run"  # torchrun: what starts ranks, and is none
+# What starts ranks or scripts, and is no rank: modules that are run with -m, and commands.
+LAUNCHING_MODULES = ("torch.distributed.", "accelerate.commands.", "deepspeed.launcher.")
+_LAUNCHING_COMMANDS = frozenset(("torchrun", "accelerate", "accelerate-launch", "deepspeed", "ds"))
 _UNNAMED = "none"  # torchrun's name for a job to which nobody gave one
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # and where it makes one up: ``--standalone``
 _PROC = Path("/proc")
@@ -52,17 +54,14 @@ class Job:
 def find_place(*, forked: bool = False, environment: Mapping[str, str] = os.environ) -> Place:
     """The place of this process, as far as it is known now.
 
-    A process is a rank if torch.distributed or its launcher says so, or, where nothing does, if it is the one
-    that the auditor started. What a rank forks or spawns is not another rank, nor is torchrun's own process.
+    A process is a rank if it is in torch.distributed's process group, or if no rank stands above it that was told the
+    same by its launcher: what a rank forks or spawns is not another rank. Nor is a launcher's own process.
     """
     group = _process_group()
     told = _told(environment)
     rank, expected = group or told or (0, 1)
-    owner = environment.get(RANK_PID)
-    below_a_rank = owner is not None and owner != str(os.getpid())
-    started_here = environment.get("AUDITOR_LAUNCHER_PID") in (None, str(os.getppid()))
-    may_be_one = "RANK" in environment or (not _starts_ranks() and (told is not None or started_here))
-    is_rank = not forked and (group is not None or (not below_a_rank and may_be_one))
+    may_be_one = "RANK" in environment or not _starts_ranks()
+    is_rank = not forked and (group is not None or (may_be_one and not _is_below_a_rank(environment)))
     return Place(role="rank" if is_rank else "process", rank=rank, expected_ranks=max(expected, rank + 1))
 
 
@@ -83,20 +82,27 @@ def find_job(environment: Mapping[str, str] = os.environ) -> Job | None:
 
 
 def claim_rank() -> None:
-    """Processes that this one starts will know that they are below a rank."""
-    os.environ[RANK_PID] = str(os.getpid())
+    """Processes that this one starts will know that they are below a rank, and what it was told."""
+    os.environ[RANK_PID] = " ".join(map(str, (os.getpid(), *(_told(os.environ) or ()))))
 
 
 def release_rank() -> None:
     """Processes that this one starts from now on are below no rank, as far as this one is concerned."""
-    if os.environ.get(RANK_PID) == str(os.getpid()):
+    if os.environ.get(RANK_PID, "").partition(" ")[0] == str(os.getpid()):
         del os.environ[RANK_PID]
 
 
+def _is_below_a_rank(environment: Mapping[str, str]) -> bool:
+    """Whether another process is the rank that this one belongs to; one with a rank of its own belongs to itself."""
+    owner, *told = environment.get(RANK_PID, "").split() or [""]
+    return owner not in ("", str(os.getpid())) and told == [str(number) for number in _told(environment) or ()]
+
+
 def _starts_ranks() -> bool:
-    """Whether this process is torchrun; a script that merely imports what torchrun is made of is not."""
+    """Whether this process is a launcher; a script that merely imports what launchers are made of is not."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return getattr(main, "name", "") == _AGENT or Path(sys.argv[0] if sys.argv else "").name == "torchrun"
+    command = Path(sys.argv[0] if sys.argv else "").name
+    return getattr(main, "name", "").startswith(LAUNCHING_MODULES) or command in _LAUNCHING_COMMANDS
 
 
 def _process_group() -> tuple[int, int] | None:

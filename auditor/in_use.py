@@ -42,6 +42,10 @@ class InUse:
                 self._find(torch.cuda)
         return dict(self._found)
 
+    def declare_again(self) -> None:
+        """What CUDA says of each device is submitted once more, where it is seen again: for another segment."""
+        self._found = {}
+
     def _find(self, cuda: Any) -> None:
         for index in range(cuda.device_count() if cuda.is_initialized() else 0):
             if cuda.memory_reserved(index):

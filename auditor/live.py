@@ -48,8 +48,9 @@ class Live(NamedTuple):
 class LiveSum:
     """Adds what this rank counts to the sum of the job; rank 0 writes the sum into the run's directory."""
 
-    def __init__(self, directory: Path, run_id: str, rank: int) -> None:
-        self._path = directory / LIVE_FILE if rank == 0 else None
+    def __init__(self, directory: Path, run_id: str) -> None:
+        self._path = directory / LIVE_FILE
+        self._rank = -1
         self._prefix = f"auditor/{run_id}"
         self._counted_ops = self._added = 0
         self._joined = self._started = False
@@ -57,9 +58,9 @@ class LiveSum:
         self._thread = threading.Thread(target=self._work, name="auditor-live-sum", daemon=True)
         self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
-    def tell(self, counted_ops: int) -> None:
-        """So much has been counted here; returns at once."""
-        self._counted_ops = counted_ops
+    def tell(self, counted_ops: int, *, rank: int) -> None:
+        """So much has been counted here, by the process that is this rank now; returns at once."""
+        self._counted_ops, self._rank = counted_ops, rank
         self._news.set()
         if not self._started:
             self._started = True
@@ -87,7 +88,7 @@ class LiveSum:
         processes, total = _add_in_store(address, int(port), amounts)
         self._added += new
         self._joined = True
-        if self._path is not None:
+        if self._rank == 0:
             _write(self._path, Live(total * _UNIT_OPS, processes, time.time()))
 
 

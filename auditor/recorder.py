@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from auditor.errors import AuditorError, LedgerUnwritable
 from auditor.ledger import SegmentBook
@@ -43,7 +44,7 @@ class Recorder:
         self._started = self._submitted = self._held = False
         self._working = threading.Lock()
         self._done = 0  # tasks carried out, loading included
-        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="auditor-recorder", daemon=True)
         self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
@@ -53,21 +54,31 @@ class Recorder:
             self._started = True
             self._thread.start()
 
-    def submit(self, task: Task) -> None:
-        """The task will be carried out after those before it; dropped when the ledger has failed."""
+    def submit(self, task: Task, *, opens: bool = True) -> None:
+        """The task will be carried out after those before it; dropped when the ledger has failed.
+
+        opens: where there is no book by then, one is opened for it; otherwise it is dropped.
+        """
         if self.failed is None:
-            self._submitted = True
-            self._tasks.put(task)
+            self._submitted = self._submitted or opens
+            self._tasks.put(_Waiting(task, opens=opens))
+
+    def turn(self, closes: Callable[[SegmentBook | None], bool]) -> threading.Event:
+        """After the tasks before it: where ``closes`` says so of the book, those after it go into another book.
+
+        Returns: what is set once that has been settled, and the book that was closed is on the disk.
+        """
+        settled = threading.Event()
+        if self.failed is None:
+            self._tasks.put(_Waiting(_open, opens=False, closes=closes, settled=settled))
+        else:
+            settled.set()
+        return settled
 
     def open_now(self) -> None:
         """The book is open when this returns, on the calling thread; a failure is told as any other."""
         with self._working:
-            self._guarded(_OPEN)
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is, or will be, a book: something was submitted."""
-        return self._submitted
+            self._guarded(_Waiting(_open, opens=True))
 
     def stop(self) -> bool:
         """Carry out what is left, close the book, and say whether that was done.
@@ -114,43 +125,52 @@ class Recorder:
         self._done = 1
         synced_at = time.monotonic()
         while True:
-            task = self._next()
-            if task is _LAST:
+            waiting = self._next()
+            if waiting is _LAST:
                 break
             with self._working:
-                self._guarded(task)
+                self._guarded(waiting)
                 if time.monotonic() - synced_at >= self._sync_every_s:
                     self._guarded(_SYNC)
                     synced_at = time.monotonic()
                 self._tick()
             self._done += 1
+            if waiting is not None and waiting.settled is not None:
+                waiting.settled.set()
         self._guarded(_CLOSE)
 
-    def _next(self) -> Task | None:
+    def _next(self) -> _Waiting | None:
         try:
             return self._tasks.get(timeout=min(self._sync_every_s or _TICK_S, _TICK_S))
         except queue.Empty:
             return None
 
-    def _guarded(self, task: Task | None) -> None:
+    def _guarded(self, waiting: _Waiting | None) -> None:
         """Carry out one task; what goes wrong ends the writing, is told once, and goes no further."""
-        if task is None or self.failed is not None or (self.book is None and task in (_SYNC, _CLOSE)):
+        if waiting is None or self.failed is not None:
             return
         try:
-            if self.book is None:
+            if self.book is None and waiting.opens:
                 self.book = self._open_book()
-            task(self.book)
+            if self.book is not None:
+                waiting.task(self.book)
+            if waiting.closes is not None and waiting.closes(self.book):
+                self.book = None
         except Exception as error:  # noqa: BLE001 - the recorder must never take the training down with it
             failure = error if isinstance(error, AuditorError) else LedgerUnwritable(f"the ledger failed: {error!r}")
             self.failed = failure
             self._on_failure(failure)
 
 
+class _Waiting(NamedTuple):
+    task: Task
+    opens: bool
+    closes: Callable[[SegmentBook | None], bool] | None = None
+    settled: threading.Event | None = None
+
+
 def _last(_: SegmentBook) -> None:
     """Marks the end of the queue; never carried out."""
-
-
-_LAST: Task = _last
 
 
 def _sync(book: SegmentBook) -> None:
@@ -162,6 +182,6 @@ def _open(_: SegmentBook) -> None:
     """What opens the book is that there is a task."""
 
 
-_OPEN: Task = _open
-_SYNC: Task = _sync
-_CLOSE: Task = SegmentBook.close
+_LAST = _Waiting(_last, opens=False)
+_SYNC = _Waiting(_sync, opens=False)
+_CLOSE = _Waiting(SegmentBook.close, opens=False)

@@ -26,9 +26,10 @@ from auditor.console import say
 from auditor.counting import attachment
 from auditor.counting.counter import Cut, open_counter
 from auditor.counting.coverage import Sampler, WorkedOut
+from auditor.counting.membership import Membership
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
-from auditor.distributed import claim_rank, find_place, release_rank
+from auditor.distributed import Place, claim_rank, find_place, release_rank
 from auditor.errors import AuditorError, CountingError
 from auditor.interval_writer import IntervalWriter
 from auditor.ledger import SegmentBook
@@ -78,7 +79,8 @@ class Session:
         self._watcher = Watcher(self.counter.peek) if self.settings.second_opinion else None
         self._sampler = self._open_sampler()
         self._renew()
-        self._checkpoints = Checkpoints(self._submit, lambda: self.clock.steps, say)
+        self._checkpoints = Checkpoints(self._submit, lambda: self.clock.steps - self._earlier_steps, say)
+        self._membership = Membership(self._know_place, self._group_changed)
 
     def _open_sampler(self) -> Sampler | None:
         every = self.settings.coverage_every
@@ -88,7 +90,10 @@ class Session:
         """What a forked child must have of its own."""
         self._started_ns = time.monotonic_ns()
         self._next_cut_ns = self._started_ns + int(_SHORTEST_INTERVAL_S * 1e9)
-        self._recorded_steps = 0
+        self._segment_began_ns = self._started_ns
+        self._recorded_steps = self._earlier_steps = self._earlier_ops = 0  # the latter two: in segments that are closed
+        self._place: Place | None = None
+        self._member = self._heeds_signals = False
         self._counter_failed = False
         self._writer = IntervalWriter(self._sampler, on_error=self._formula_failed)
         self._error: AuditorError | None = None
@@ -115,7 +120,10 @@ class Session:
         self._recorder.start()
         if self._eager:
             self._recorder.submit(_nothing)
+        if find_place().role == "rank":
+            claim_rank()
         attachment.attach(self.counter, self.clock)
+        self._membership.attach()
         self.counter.due = True  # the first operator begins the record
         if self.settings.checkpoints:
             self._checkpoints.attach()
@@ -149,9 +157,8 @@ class Session:
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S if self._ender is None else 0))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
-        if self._recorder.begun:
-            self._recorder.submit(self._writer.problems)
-            self._recorder.submit(lambda book: book.seal(reason))
+        self._recorder.submit(self._writer.problems, opens=False)
+        self._recorder.submit(lambda book: book.seal(reason), opens=False)
         if not self._recorder.stop():
             say(f"the ledger in {self.directory} did not take its last records within two seconds; it has no seal")
         ending.no_notice(self._ended_by)
@@ -170,8 +177,7 @@ class Session:
         message = f"{name} ended the process; " + (
             "every operator it had run is counted" if whole else "an operator that was under way is not counted"
         )
-        if self._recorder.begun:
-            self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not whole))
+        self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not whole), opens=False)
         self.stop(f"ended by {name}")
 
     def _stop_watching(self, until_s: float) -> None:
@@ -183,6 +189,7 @@ class Session:
         if self._sampler is not None:
             self._sampler.detach()
         self._checkpoints.detach()
+        self._membership.detach()
         attachment.detach(self.counter, self.clock)
 
     @property
@@ -219,9 +226,14 @@ class Session:
             self._recorder.submit(lambda book: answer.put(State.of(book)))
             self._recorder.start()
             with contextlib.suppress(queue.Empty):
-                return answer.get(timeout=_WAIT_FOR_STATE_S if self._recorder.book else _WAIT_FOR_FIRST_STATE_S)
+                return answer.get(timeout=self._patience_s)
         book = self._recorder.book
         return State.of(book) if self._stopped and book is not None and self._recorder.failed is None else None
+
+    @property
+    def _patience_s(self) -> float:
+        """How long the training waits for the record."""
+        return _WAIT_FOR_STATE_S if self._recorder.book else _WAIT_FOR_FIRST_STATE_S
 
     def resume(self, state: State) -> None:
         """The training goes on from a checkpoint with this state in it."""
@@ -301,13 +313,32 @@ class Session:
             return
         if self._forked:
             self._recorder.open_now()  # a child may end without a word: that it began must be on record
-        first, self._recorded_steps = self._recorded_steps + 1, self.clock.steps
-        self._recorder.submit(lambda book: self._record(book, first, steps, elapsed_ns // 1000, cut))
+        self._recorded_steps = self.clock.steps
+        self._recorder.submit(lambda book: self._record(book, steps, now_ns, cut))
         if not self._stopped:
             self._recorder.start()
 
     def _pause_s(self, elapsed_s: float) -> float:
         return min(max(elapsed_s * _INTERVAL_SHARE, _SHORTEST_INTERVAL_S), self.settings.interval_s)
+
+    def _know_place(self) -> Place:
+        """The place of the process, from the first time that somebody asks until it joins a group or leaves one."""
+        self._place = self._place or self._find_place()
+        return self._place
+
+    def _group_changed(self, joined: bool) -> None:
+        """The process has joined a process group, or left it: it may be another rank from here on.
+
+        What was counted before is closed. It is on the disk when a rank has left: its launcher may kill it now.
+        """
+        self._cut()
+        self._member = joined
+        place, steps, now_ns = self._find_place(), self.clock.steps, time.monotonic_ns()
+        settled = self._recorder.turn(lambda book: self._closes(book, place, joined, steps, now_ns))
+        if joined:
+            self._recorder.submit(_nothing)  # that it began must be on record
+        else:
+            settled.wait(self._patience_s)
 
     def _counting_failed(self, error: Exception) -> None:
         """Counting has failed: say so, note the gap, and count no further."""
@@ -328,12 +359,27 @@ class Session:
 
     # What runs on the recorder's thread.
 
-    def _record(self, book: SegmentBook, first: int, steps: int, elapsed_us: int, cut: Cut | None) -> None:
+    def _record(self, book: SegmentBook, steps: int, now_ns: int, cut: Cut | None) -> None:
         if self._watch is not None:
             self._watch.ask()
-        self._writer.interval(book, first, steps, elapsed_us, cut)
-        if self._live is not None:
-            self._live.tell(book.operations.total)
+        self._writer.interval(book, book.steps + 1, steps, (now_ns - self._segment_began_ns) // 1000, cut)
+        if self._live is not None and book.writer.genesis.role == "rank":
+            self._live.tell(self._earlier_ops + book.operations.total, rank=book.writer.genesis.rank)
+
+    def _closes(self, book: SegmentBook | None, place: Place, joined: bool, steps: int, now_ns: int) -> bool:
+        """Whether the book ends here, sealed, since the process has another place from now on."""
+        if joined and place == self._place:
+            return False
+        self._place = place
+        self._earlier_steps, self._segment_began_ns = steps, now_ns
+        if book is not None:
+            self._earlier_ops += book.operations.total
+            self._writer.problems(book)
+            book.seal(f"became rank {place.rank} of {place.expected_ranks}" if joined else "left its process group")
+        if self._watch is not None and self._devices is not None:
+            self._watch.count_from(now_ns / 1e9)
+            self._devices.declare_again()
+        return True
 
     def _formula_failed(self, error: CountingError) -> None:
         self._error = self._error or error
@@ -360,10 +406,11 @@ class Session:
     def _open_book(self) -> SegmentBook:
         from auditor import genesis, live  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
-        place = find_place(forked=self._forked)
+        place = self._know_place()
         if place.role == "rank":
             claim_rank()
-            self._live = live.LiveSum(self.directory, self._run_id, place.rank) if self.settings.live_sum else None
+            if self.settings.live_sum and self._live is None:
+                self._live = live.LiveSum(self.directory, self._run_id)
         self._writer.key_watch = genesis.KeyWatch(self.settings.key)
         book = genesis.open_book(
             self.directory,
@@ -374,8 +421,14 @@ class Session:
             counter=self.counter.name,
             devices=self._devices.identities if self._devices else None,
         )
-        ending.before_signal(self._ended_by, self.counter.catcher)
+        if not self._heeds_signals:
+            ending.before_signal(self._ended_by, self.counter.catcher)
+            self._heeds_signals = True
         return book
+
+    def _find_place(self) -> Place:
+        """A forked child is a rank only in a process group that it has joined itself."""
+        return find_place(forked=self._forked and not self._member)
 
     def _ledger_failed(self, error: AuditorError) -> None:
         say(f"{error}; nothing more is recorded. {error.remedy}")

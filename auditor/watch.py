@@ -68,6 +68,10 @@ class Watch:
         """Look soon: an interval has ended."""
         self._wake.set()
 
+    def count_from(self, since_s: float) -> None:
+        """Records count from this time (monotonic) on: they go into another segment."""
+        self._since_s = since_s
+
     def finish(self) -> None:
         """Look for the last time, and end; this returns at once."""
         self._finishing = True

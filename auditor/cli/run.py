@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 from auditor import config, rules
+from auditor.distributed import LAUNCHING_MODULES
 from auditor.errors import UsageError
 from auditor.integrations import script
 from auditor.integrations.naming import new_directory
-
-_LAUNCHERS = ("torch.distributed.", "accelerate.commands.", "deepspeed.launcher.")  # modules that start scripts
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,6 +57,6 @@ def _name_of(words: list[str]) -> str:
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word.endswith(".py"):
             return Path(word).stem
-        if word == "-m" and not following.startswith(_LAUNCHERS):
+        if word == "-m" and not following.startswith(LAUNCHING_MODULES):
             return following
     return Path(words[0]).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
@@ -38,20 +39,27 @@ def place(environment):
         ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4"}, ("rank", 2, 4)),
         ({"PMI_RANK": "2", "PMI_SIZE": "4"}, ("rank", 2, 4)),
         ({"RANK": "one", "WORLD_SIZE": "2"}, ("rank", 0, 1)),
-        (TORCHRUN | {"AUDITOR_RANK_PID": "1"}, ("process", 1, 8)),  # a data loader of the rank
-        ({"AUDITOR_LAUNCHER_PID": "1"}, ("process", 0, 1)),
+        (TORCHRUN | {"AUDITOR_RANK_PID": "1 1 8"}, ("process", 1, 8)),  # a data loader of the rank
+        (TORCHRUN | {"AUDITOR_RANK_PID": "1"}, ("rank", 1, 8)),  # what a script that was told nothing has launched
+        (TORCHRUN | {"AUDITOR_RANK_PID": "1 0 2"}, ("rank", 1, 8)),  # and one that is a rank of something else
+        ({"AUDITOR_RANK_PID": "1"}, ("process", 0, 1)),
+        ({"AUDITOR_RANK_PID": str(os.getpid())}, ("rank", 0, 1)),
+        ({"AUDITOR_LAUNCHER_PID": "1"}, ("rank", 0, 1)),  # below a shell
     ],
 )
 def test_place(environment, expected):
     assert place(environment) == expected
 
 
-@pytest.mark.parametrize("begun", ["python -m torch.distributed.run", "torchrun"])
-def test_torchruns_own_process_is_no_rank(monkeypatch, begun):
-    if begun == "torchrun":
-        monkeypatch.setattr(sys, "argv", ["/usr/bin/torchrun", "train.py"])
+@pytest.mark.parametrize(
+    "begun",
+    ["torch.distributed.run", "accelerate.commands.launch", "/bin/torchrun", "/bin/accelerate", "/bin/deepspeed"],
+)
+def test_a_launchers_own_process_is_no_rank(monkeypatch, begun):
+    if begun.startswith("/"):
+        monkeypatch.setattr(sys, "argv", [begun, "train.py"])
     else:
-        spec = ModuleSpec("torch.distributed.run", None)
+        spec = ModuleSpec(begun, None)
         monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
     assert place({}) == ("process", 0, 1)
     assert place(SRUN) == ("process", 3, 4)

@@ -1,4 +1,4 @@
-"""Trains under DeepSpeed: ``deepspeed --num_gpus 2 train_deepspeed.py STAGE [PRECISION] [MICRO_BATCHES]``, ZeRO 0 to 3."""
+"""Trains under DeepSpeed, ZeRO 0 to 3: ``deepspeed --num_gpus 2 train_deepspeed.py STAGE [PRECISION] [BATCHES]``."""
 
 from __future__ import annotations
 
