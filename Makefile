@@ -9,6 +9,9 @@
 # make soak        the ledger's promises, held to with 10,000 kills, losses of power, an hour of fuzzing and ten million
 #                  records; two to three hours. SOAK_ARGS="--fuzz-s 60 --kills 200 --only kills power --keep"
 # make bench-index   importing 10,000 runs into an index and asking it; INDEX_ARGS="--runs N --to URL --out FILE"
+# make frontier    runs of a 405B model on 16,384 ranks and of a mixture of experts on 2,048, traced whole and held to
+#                  their closed forms; a quarter of an hour. FRONTIER_ARGS="--out FILE"
+# make test-engines  exported totals on DuckDB, Spark and Ray (another environment, 1.5 GB; Spark needs Java)
 # make lint        ruff, mypy, import-linter
 # make test-gpu    the tests that need an NVIDIA GPU
 # make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
@@ -32,6 +35,8 @@ LEDGER_ARGS ?=
 INDEX_ARGS ?=
 SCALE_ARGS ?=
 SURVEY_ARGS ?=
+FRONTIER_ARGS ?=
+ENGINES := build/engines
 SOAK_ARGS ?=
 PEERS := build/bench-peers
 DEMO_ARGS ?=
@@ -53,7 +58,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers bench-ledger bench-index bench-scale soak lint test-gpu bench-gpu survey clean install python-version
+.PHONY: demo test bench bench-peers bench-ledger bench-index bench-scale soak frontier test-engines lint test-gpu \
+	bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
 demo: $(INSTALLED)
@@ -85,6 +91,14 @@ bench-index: $(INSTALLED)
 
 bench-scale: $(INSTALLED)
 	$(PY) benchmarks/scale.py $(SCALE_ARGS)
+
+frontier: $(INSTALLED)
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(PY) benchmarks/frontier.py --json build/frontier.json $(FRONTIER_ARGS)
+	FRONTIER_TRACED=build/frontier.json $(PY) -m pytest tests/workloads/test_frontier.py
+
+test-engines: $(ENGINES)/.installed
+	$(ENGINES)/bin/python -m pytest tests/export $(TEST_ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
@@ -124,7 +138,13 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
 	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install torch==2.13.0
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) hatchling editables
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,cuda,html,terminal,qr,postgres,zstd,dev]'
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[train,cuda,html,terminal,qr,postgres,zstd,parquet,duckdb,dev]'
+	@touch $@
+
+$(ENGINES)/.installed: benchmarks/engines.txt pyproject.toml $(CONSTRAINTS) | python-version
+	@$(ENGINES)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet hatchling editables --constraint $(CONSTRAINTS)
+	$(ENGINES)/bin/python -m pip install --quiet --editable '.[parquet,duckdb]' --requirement $<
 	@touch $@
 
 $(VENV)/.surveyed: benchmarks/accuracy/requirements.txt $(CONSTRAINTS) $(INSTALLED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
     from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor
 
     from auditor.operations import Operations
 
@@ -40,7 +41,8 @@ class Layout:
 
     pipeline: int
     data: int
-    tensor: int
+    tensor: int = 1
+    expert: int = 1  # of the data-parallel ranks, so many share the experts among them
     micro_batches: int  # of one sequence each, that a data-parallel rank takes in a step
 
     @property
@@ -90,25 +92,38 @@ def world(layout: Layout, place: Place) -> Iterator[DeviceMesh]:
     """Inside, this process is the rank at that place."""
     dist.init_process_group("fake", store=FakeStore(), rank=layout.rank(place), world_size=layout.world)
     try:
-        shape = (layout.pipeline, layout.data, layout.tensor)
-        yield init_device_mesh(_DEVICE.type, shape, mesh_dim_names=("pipeline", "data", "tensor"))
+        shape = (layout.pipeline, layout.data // layout.expert, layout.expert, layout.tensor)
+        mesh = init_device_mesh(_DEVICE.type, shape, mesh_dim_names=("pipeline", "outer", "expert", "tensor"))
+        mesh["outer", "expert"]._flatten("data")  # noqa: SLF001 - what large trainers call
+        yield mesh
     finally:
         dist.destroy_process_group()
 
 
 def trace(layout: Layout, place: Place, build: Callable[[DeviceMesh], Part], context: int) -> Operations:
-    """What the rank at that place computes in one step: forward, backward and update, by the auditor's own counter."""
+    """What the rank at that place computes in one step: forward, backward and update, by the auditor's own counter.
+
+    Once in a process: DTensor keeps what it has learned of a world.
+    """
     with world(layout, place) as mesh:
         part = build(mesh)
         with FakeTensorMode(allow_non_fake_inputs=True):
             part.module.to_empty(device=_DEVICE)
-            optimizer = torch.optim.AdamW(part.module.parameters(), lr=1e-4, fused=True)
+            optimizer = torch.optim.AdamW(_by_mesh(part.module), lr=1e-4, fused=True)
             schedule = _schedule(layout, place, part, mesh)
             tokens = torch.zeros(layout.micro_batches, context, dtype=torch.long)
             with auditor.count(simulated=True) as counted:
                 _step(schedule, tokens, first=place.stage == 0, last=place.stage == layout.pipeline - 1)
                 optimizer.step()
         return counted.operations
+
+
+def _by_mesh(module: nn.Module) -> list[dict[str, Any]]:
+    """The parameters, those together that are sharded over the same ranks: one kernel updates them."""
+    groups: dict[Any, list[Any]] = {}
+    for parameter in module.parameters():
+        groups.setdefault(cast("DTensor", parameter).device_mesh, []).append(parameter)
+    return [{"params": group} for group in groups.values()]
 
 
 def _schedule(layout: Layout, place: Place, part: Part, mesh: DeviceMesh) -> Schedule1F1B:

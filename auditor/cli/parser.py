@@ -24,7 +24,7 @@ exit codes:
   status, compress, hardware, build, key
                         0 done   1 the auditor's own failure   2 usage
   anchor, prove         0 done   1 the auditor's own failure   2 usage   4 the ledger is false, or a witness refuses it
-  attest, index         0 done   1 the auditor's own failure   2 usage   4 a ledger is INVALID or DIVERGED
+  attest, index, export 0 done   1 the auditor's own failure   2 usage   4 a ledger is INVALID or DIVERGED
   witness               0 it was ended   1 it could not serve   2 usage
 """
 
@@ -58,4 +58,5 @@ def build_parser() -> argparse.ArgumentParser:
     trusting.add_key(verbs)
     trusting.add_attest(verbs)
     judging.add_index(verbs)
+    judging.add_export(verbs)
     return parser

@@ -1,4 +1,4 @@
-"""Calls that are only traced, on fake tensors, which have sizes and no contents, and on meta ones: nothing is computed.
+"""Calls that are only traced, on fake tensors, which have sizes but no contents, and on meta ones: nothing is computed.
 
 Shape propagation, cost models and compilation run operators that way, in the midst of a training run; a simulation runs
 nothing else.

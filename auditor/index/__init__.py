@@ -4,6 +4,8 @@
 known of a run already and stores it, `asking` answers for many runs and `runs` for one. `databases` has the two kinds
 of database behind one form of SQL: SQLite, of the standard library, and PostgreSQL; `schema` the tables. The whole can
 be thrown away and made again.
+
+For what one database does not hold, `exported` makes rows of a run and `parquet` files of them, which any engine reads.
 """
 
 from auditor.index.asking import GROUPINGS, Filters, Group, groups

@@ -15,6 +15,7 @@ from auditor.cli.arguments.shared import (
 )
 
 _VERDICTS = ("INCOMPLETE", "UNANCHORED", "WITNESSED")
+_EXPORT_GROUPINGS = ("model", "site", "chip", "month", "host", "run_id", "verdict")
 _GROUPINGS = ("run", "model", "chip", "host", "month", "verdict")
 
 
@@ -158,3 +159,20 @@ def add_index(verbs: argparse._SubParsersAction[Parser]) -> None:
     for action in (add, rebuild, listed, show):
         action.add_argument("--to", metavar="URL", help="a file, or postgresql://... (default: the user's own index)")
         action.add_argument("--json", action="store_true", help="print JSON (configs/schema/index.schema.json)")
+
+
+def add_export(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """`auditor export` is a verb."""
+    export = verbs.add_parser(
+        "export",
+        allow_abbrev=False,
+        help="many ledgers as Parquet, for engines that add up fleets; and their totals",
+        description="Verifies and recounts each ledger and writes its segments as rows of Parquet, one file for a run,"
+        " for DuckDB, Spark, Ray or whatever else reads that (docs/export.md). What has not changed is left alone. Ends"
+        " with 4 where a ledger is INVALID or contradicts what was exported of it, with 2 where one is none.",
+    )
+    export.add_argument("directories", metavar="DIR", nargs="*", help="a run's directory, or one with many below it")
+    export.add_argument("--parquet", metavar="OUT", required=True, help="the directory of the Parquet files")
+    export.add_argument("--site", metavar="NAME", default="", help="the site that these ledgers are of")
+    export.add_argument("--by", choices=_EXPORT_GROUPINGS, help="print what all that is exported comes to, by this")
+    export.add_argument("--json", action="store_true", help="print JSON (configs/schema/export.schema.json)")
