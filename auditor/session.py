@@ -91,7 +91,7 @@ class Session:
         self._started_ns = time.monotonic_ns()
         self._next_cut_ns = self._started_ns + int(_SHORTEST_INTERVAL_S * 1e9)
         self._segment_began_ns = self._started_ns
-        self._recorded_steps = self._earlier_steps = self._earlier_ops = 0  # the latter two: in segments that are closed
+        self._recorded_steps = self._earlier_steps = self._earlier_ops = 0  # the latter two: of closed segments
         self._place: Place | None = None
         self._member = self._heeds_signals = False
         self._counter_failed = False

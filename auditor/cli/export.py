@@ -13,9 +13,10 @@ from typing import Any
 from auditor.cli.reading import recount
 from auditor.errors import ExitCode, UsageError
 from auditor.hardware import catalogue
-from auditor.index import Outcome, Refused, Settled, ledgers_below
+from auditor.index import Outcome, Refused, Settled
 from auditor.index.exported import take
 from auditor.index.parquet import Total, totals, write
+from auditor.ledger.places import ledgers_below
 from auditor.report import plain
 from auditor.report.layout import Block, Paragraph, Table
 from auditor.report.words import clean, plural
