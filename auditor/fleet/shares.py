@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from auditor.fleet import questions, ways
 from auditor.fleet.books import ARMS, LIST, is_open
+from auditor.fleet.inventory import same_group
 from auditor.fleet.lines import MOST, left, most
 from auditor.fleet.pools import Moment, Sum
 from auditor.fleet.positions import Position
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 OUTSIDE = "tpp_outside_ai_authorization"
 LARGEST = "largest_tpp_in_one_country_outside"
 ABROAD = "tpp_outside_us"
-ANY_OTHER = "any other country outside the list"
+ANY_OTHER = "any other country in neither list"
 _TOTAL = "group_tpp"
 
 
@@ -93,12 +94,20 @@ class _Group:
 
     def _shares(self, part: Paragraph) -> Iterator[Share]:
         if LARGEST in part.when.names:
-            for country in sorted({site.country for site in self.books.inventory.sites.values()}):
+            for country in self._countries():
                 if self.books.inside(country, LIST, self.books.as_of) is False:
                     yield self._share(part, self._in(country), country)
         elif self._over(part, Range.exactly(MOST), Range.exactly(MOST)) is not False:  # else it leaves the group alone
             outside = OUTSIDE in part.when.names
             yield self._share(part, getattr(self.moment, "outside_list" if outside else "outside_us")(self.company))
+
+    def _countries(self) -> list[str]:
+        """Where the group has sites, or may have."""
+        inventory = self.books.inventory
+        sites = inventory.sites.values()
+        return sorted(
+            {one.country for one in sites if same_group(inventory.companies[one.owner], self.company) is not False}
+        )
 
     def _in(self, country: str) -> Sum:
         return self.moment.group_total(self.company, lambda other: other == country)

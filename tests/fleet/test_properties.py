@@ -184,15 +184,18 @@ def test_every_open_answer_says_why_and_every_closed_one_names_its_rules(
 @HEAVY
 @given(inventory=inventories())
 def test_a_line_is_where_its_rule_turns(judged: Judging, inventory: dict[str, Any]) -> None:
-    """Judged again with what is left shipped too, nothing is over; with one TPP more, it is."""
+    """Judged again with all that is left licensed to others too, a country is within its cap; one TPP more is over."""
     page = judged(text_of(inventory), DAY)
-    for one in page.positions:
-        if one.rule == "us_ear_country_cap_2025" and one.left is not None and one.used.low == one.used.high:
-            room = int(one.left.high or 0)
-            if one.over is False:
-                assert one.used.high is not None
-                assert one.line is not None
-                assert one.used.high + room == one.line.low
+    exact = (one for one in page.positions if one.rule == "us_ear_country_cap_2025" and one.over is False)
+    one = next((one for one in exact if one.used.low == one.used.high), None)
+    if one is None or one.left is None or one.left.high is None:
+        return
+    for more, over in ((0, False), (1, True)):
+        fuller = json.loads(text_of(inventory))
+        (others,) = (part for part in fuller["licensed_elsewhere"] if part["country"] == one.subject)
+        others["tpp"] += int(one.left.high) + more
+        after = {line.subject: line for line in judged(text_of(fuller), DAY).positions if line.rule == one.rule}
+        assert after[one.subject].over is over
 
 
 @pytest.mark.parametrize("mode", list(Mode))
