@@ -106,7 +106,21 @@ class Total:
             if kinds:
                 amount = scientific(sum(part.amount_ops for part in kinds))
                 parts.append(f"{amount} {words} ({_kinds(kinds)})")
+        for ops, words in (
+            (self.earlier_ops, "are added as stated"),
+            (self._outside_ops, "are added for generated data"),
+        ):
+            if ops:
+                parts.append(f"{scientific(ops)} {words}")
         return f"{'; '.join(parts)}."
+
+    @property
+    def _outside_ops(self) -> int:
+        """What counts for generated data and is in none of the records; 0 where what is in them is not settled."""
+        recorded = [part for part in self.whole.parts if part.line.decided_by is not None]
+        if not all(map(self._settled, recorded)):
+            return 0
+        return self.decision.counted_ops + self.decision.left_out_ops - sum(part.amount_ops for part in recorded)
 
     def _records(self) -> str:
         others = [one for one in self.ancestors.counted if not one.itself]
