@@ -1,6 +1,6 @@
 """Each side of every line, and where every rule stands on the days around each of its dates (days.csv).
 
-Both tables were drawn up from the sources: lines stand in reference.csv, dates and standings in days.csv.
+Lines stand in reference.csv, drawn up from the sources; days.csv was read against the sources row by row.
 """
 
 from __future__ import annotations
