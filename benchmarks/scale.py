@@ -158,6 +158,12 @@ class Shape(NamedTuple):
     per_write: int = 256
     seal: bool = True
 
+    @classmethod
+    def read(cls, text: str) -> Shape:
+        """As `--merge` writes it: ``1024x30``, with ``-open`` behind it where it was not ended."""
+        ranks, _, days = text.removesuffix("-open").partition("x")
+        return cls(int(ranks), float(days), seal=not text.endswith("-open"))
+
     @property
     def name(self) -> str:
         return f"job-{self.ranks}x{self.days:g}-{self.per_write}{'' if self.seal else '-open'}"
@@ -331,6 +337,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small jobs")
     parser.add_argument("--jobs", type=int, default=2, help="processes that read (default: 2)")
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS)
+    parser.add_argument(
+        "--merge", nargs="+", type=Shape.read, metavar="RANKSxDAYS", help="these jobs in place of those planned"
+    )
     parser.add_argument("--place", type=Path, help="where the ledgers are written and stay; else a temporary folder")
     parser.add_argument("--out", type=Path, help="write the Markdown into this file as well")
     parser.add_argument("--work", nargs=2, metavar=("WHAT", "DIR"), help=argparse.SUPPRESS)
@@ -352,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         place.show("\n".join([*heading, f"- command: `{command}`"]))
         plan = _QUICK if arguments.quick else _WHOLE
         if "merge" in arguments.only:
-            merging(place, plan.merge, arguments.jobs)
+            merging(place, arguments.merge or plan.merge, arguments.jobs)
         if "verify" in arguments.only:
             verifying(place, plan.verify, arguments.jobs)
         if "compress" in arguments.only:
@@ -376,12 +385,12 @@ _QUICK = Plan(
 )
 _WHOLE = Plan(
     merge=[
-        *(Shape(ranks, 1, 64) for ranks in (1024, 4096, 16384)),
+        *(Shape(ranks, 1) for ranks in (1024, 4096, 16384)),
         *(Shape(64, days) for days in (1, 30, 90)),
-        Shape(1024, 1, 64, seal=False),
+        Shape(1024, 1, seal=False),
         Shape(1024, 30),
     ],
-    verify=[Shape(8, 2, 1), Shape(32, 2, 1), Shape(8, 30, 1)],
+    verify=[Shape(8, 2, 1), Shape(2, 30, 1), Shape(32, 2, 1)],
 )
 
 

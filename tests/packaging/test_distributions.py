@@ -51,6 +51,7 @@ def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
         "terminal",
         "qr",
         "postgres",
+        "zstd",
         "fuzz",
         "dev",
     }
