@@ -1,4 +1,4 @@
-"""Training steps under each kind of parallelism, for two ranks: every rank writes what it counted, by both counters.
+"""Training steps under each kind of parallelism, for two ranks or four: each writes what it counted, by both counters.
 
 One program for all cases, since a rank's start costs more than all of its steps:
 ``python parallel_cases.py OUT [CASE...]`` with RANK and WORLD_SIZE set; the ranks meet at a file in OUT.
@@ -44,6 +44,7 @@ import auditor
 ROWS, WIDTH, HIDDEN, STEPS = 4, 8, 16, 3
 Case = Callable[[int, DeviceMesh], None]
 CASES: dict[str, Case] = {}
+FOUR = ("fsdp_tensor_parallel", "pipeline_of_four")  # not for two
 
 
 def case(function: Case) -> Case:
@@ -221,10 +222,10 @@ MICRO_ROWS = 2
 
 
 def _stages(rank: int, number: int) -> list[PipelineStage]:
-    """This rank's stages, every second of them."""
+    """This rank's stages: with two ranks, every second of them."""
     return [
         PipelineStage(Mlp(), index, number, torch.device("cpu"), group=dist.group.WORLD)
-        for index in range(rank, number, 2)
+        for index in range(rank, number, dist.get_world_size())
     ]
 
 
@@ -238,6 +239,8 @@ def _follow(rank: int, stages: list[PipelineStage], schedule: Any) -> None:
     for _ in range(STEPS):
         if rank == 0:
             schedule.step(rows)
+        elif rank < dist.get_world_size() - 1:
+            schedule.step()
         else:
             schedule.step(target=torch.zeros_like(rows), losses=[])
         optimizer.step()
@@ -266,6 +269,21 @@ def pipeline_interleaved(rank: int, mesh: DeviceMesh) -> None:
 def pipeline_zero_bubble(rank: int, mesh: DeviceMesh) -> None:
     stages = _stages(rank, 4)
     _follow(rank, stages, ScheduleInterleavedZeroBubble(stages, MICRO_BATCHES, loss_fn=_loss))
+
+
+@case
+def pipeline_of_four(rank: int, mesh: DeviceMesh) -> None:
+    (stage,) = stages = _stages(rank, 4)
+    _follow(rank, stages, Schedule1F1B(stage, MICRO_BATCHES, loss_fn=_loss))
+
+
+@case
+def fsdp_tensor_parallel(rank: int, mesh: DeviceMesh) -> None:
+    """Two groups of two: in each the products are divided, and between them the weights and the rows."""
+    groups = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    plan = {"up": ColwiseParallel(), "down": RowwiseParallel()}
+    model = parallelize_module(Mlp(), groups["tensor"], plan)
+    steps(fully_shard(model, mesh=groups["data"]), [ROWS] * STEPS)
 
 
 @case
@@ -301,7 +319,7 @@ def main(out: Path, names: list[str]) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=ranks, store=dist.FileStore(str(out / "meeting"), ranks))
     mesh = init_device_mesh("cpu", (ranks,))
     results = {}
-    for name in names or CASES:
+    for name in names or [name for name in CASES if name not in FOUR]:
         for counter in ("native", "dispatch"):
             try:
                 results[f"{name} {counter}"] = counted(name, counter, rank, mesh)

@@ -166,23 +166,48 @@ EXPECTED: dict[str, tuple[Counter[str], Counter[str]]] = {
 }
 
 
+BY_FOUR: dict[str, tuple[Counter[str], ...]] = {
+    "fsdp_tensor_parallel": (
+        initial()
+        + passes(ROWS, STEPS, loss=0, hidden=HIDDEN // 2)
+        + amounts(forward_reduction=STEPS * ROWS * WIDTH)  # replicated in each group
+        + updates(PARAMETERS // 4),
+    )
+    * 4,
+    "pipeline_of_four": (FIRST, MIDDLE, MIDDLE, LAST),
+}
+
+
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory):
-    """What each rank counted: by case and counter."""
-    out = tmp_path_factory.mktemp("parallel")
+    """What each of two ranks counted: by case and counter."""
+    return _count(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="module")
+def counted_by_four(tmp_path_factory: pytest.TempPathFactory):
+    """As `counted`, for the cases of four ranks."""
+    return _count(tmp_path_factory.mktemp("four"), 4, *BY_FOUR)
+
+
+def _count(out: Path, num_ranks: int, *cases: str):
     program = Path(__file__).with_name("parallel_cases.py")
     ranks = [
         subprocess.Popen(
-            [sys.executable, program, out],
-            env=user_environment(RANK=str(rank), WORLD_SIZE="2", PYTHONPATH=os.pathsep.join(sys.path)),
+            [sys.executable, program, out, *cases],
+            env=user_environment(RANK=str(rank), WORLD_SIZE=str(num_ranks), PYTHONPATH=os.pathsep.join(sys.path)),
             stderr=subprocess.PIPE,
         )
-        for rank in range(2)
+        for rank in range(num_ranks)
     ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=250)
-        assert process.returncode == 0, errors.decode()
-    return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in range(2)]
+    try:
+        for process in ranks:
+            _, errors = process.communicate(timeout=250)
+            assert process.returncode == 0, errors.decode()
+    finally:
+        for process in ranks:
+            process.kill()
+    return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in range(num_ranks)]
 
 
 def by_name(rows) -> Counter[str]:
@@ -209,6 +234,16 @@ def test_each_rank_counts_what_it_did(counted, case, counter):
         ):  # gradients of weights are added up outside of autograd, in the forward's phase
             found, expected = (_without_phase(each) for each in (found, expected))
         assert found == expected, f"rank {rank}"
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("case", ["fsdp_tensor_parallel", "pipeline_of_four"])
+def test_each_of_four_ranks_counts_what_it_did(counted_by_four, case, counter):
+    for rank, expected in enumerate(BY_FOUR[case]):
+        result = counted_by_four[rank][f"{case} {counter}"]
+        assert "failed" not in result, result["failed"]
+        assert result["unpriced"] == {}
+        assert by_name(result["rows"]) == expected, f"rank {rank}"
 
 
 def _without_phase(by_phase: Counter[str]) -> Counter[str]:
