@@ -57,3 +57,23 @@ train(5)
     assert [segment.genesis.host["restart"] for segment in ranks.values()] == ["0", "1", "0", "1"]
     assert not of(reading, "process")  # torchrun itself computes nothing, and is no rank
     assert reading.model == "train"
+
+
+SRUN = """
+for task in 0 1; do SLURM_PROCID=$task SLURM_LOCALID=$task "$@" & done
+wait
+"""
+
+
+def test_tasks_of_srun_without_torchrun(run, read, tmp_path):
+    """Two tasks with what srun tells each: they work out one directory and one run, with nothing else to go by."""
+    told = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_CLUSTER_NAME": "c"}
+    done = run("train(3)\n", "sh", "-c", SRUN, "sh", *AUDITOR_RUN, "train.py", **told)
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / "audits").iterdir()
+    assert directory.name.startswith("slurm-4711-")
+    reading = read(directory)
+    assert reading.verdict == "UNANCHORED", reading.reasons
+    assert [segment.genesis.rank for segment in of(reading, "rank")] == [0, 1]
+    assert len({segment.genesis.run_id for segment in reading.segments}) == 1
+    assert products(reading) == 2 * 3 * STEP_PRODUCTS
