@@ -17,6 +17,8 @@
 # make bench-gpu   the benchmark on the GPU: steps eager, compiled and captured, the probe against the datasheet, counted
 #                  operations against the GPU's counters (ncu); kept in benchmarks/results/
 # make survey      models of many libraries, counted beside other counters; SURVEY_ARGS="--out DIR" also writes files
+# make frameworks  the loops of other frameworks, each in two ranks under audit, held against closed forms; about 15 minutes.
+#                  FRAMEWORKS_ARGS="--only lightning ray --out FILE --document docs/frameworks.md"
 # make clean       what was built and installed goes; audits/ stays
 #
 # The environment is made in $(VENV) at first use, and again when pyproject.toml or the pinned versions change.
@@ -38,6 +40,9 @@ SURVEY_ARGS ?=
 FRONTIER_ARGS ?=
 ENGINES := build/engines
 SOAK_ARGS ?=
+FRAMEWORKS_ARGS ?=
+FRAMEWORKS := accelerate transformers lightning ray deepspeed megatron
+FRAMEWORK_FOLDERS := build/frameworks
 PEERS := build/bench-peers
 DEMO_ARGS ?=
 DEMO_DIR ?= audits/demo-$(shell date -u +%Y%m%d-%H%M%S)
@@ -58,7 +63,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 AUDITOR := $(PY) -m auditor
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-peers bench-ledger bench-index bench-scale soak frontier test-engines lint test-gpu \
+.PHONY: demo test bench bench-peers bench-ledger bench-index bench-scale soak frontier test-engines frameworks lint test-gpu \
 	bench-gpu survey clean install python-version
 
 demo: DIR := $(DEMO_DIR)
@@ -104,7 +109,7 @@ lint: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases benchmarks/*.py benchmarks/workloads
+	MYPYPATH=benchmarks $(PY) -m mypy --explicit-package-bases --exclude workloads/frameworks/ benchmarks/*.py benchmarks/workloads
 	$(PY) -m mypy --explicit-package-bases benchmarks/accuracy
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
@@ -117,6 +122,9 @@ bench-gpu: $(INSTALLED)
 
 survey: $(SURVEYED)
 	$(PY) -m benchmarks.accuracy $(SURVEY_ARGS)
+
+frameworks: $(FRAMEWORKS:%=$(FRAMEWORK_FOLDERS)/%/.installed)
+	nice -n 5 $(PY) benchmarks/frameworks.py --packages $(FRAMEWORK_FOLDERS) $(FRAMEWORKS_ARGS)
 
 install: $(INSTALLED)
 
@@ -131,6 +139,11 @@ python-version:
 $(PEERS)/.installed: benchmarks/requirements.txt | $(INSTALLED)
 	rm -rf $(PEERS)
 	DS_BUILD_OPS=0 $(PIP) install --no-deps --no-build-isolation --target $(PEERS) -r benchmarks/requirements.txt
+	@touch $@
+
+$(FRAMEWORK_FOLDERS)/%/.installed: .ci/frameworks/%.txt | $(INSTALLED)
+	rm -rf $(@D)
+	DS_BUILD_OPS=0 $(PIP) install --quiet --no-deps --no-build-isolation --target $(@D) -r $<
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | python-version
