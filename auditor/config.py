@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from auditor import resources
 from auditor.documents import read_yaml
 from auditor.errors import ConfigError, UnitError
+from auditor.levels import Level, parse_levels
 from auditor.tally import CounterKind, Purpose
 from auditor.units import parse_exact
 
@@ -47,6 +48,7 @@ class Settings:
     witness: str  # address, or "" for none
     witness_key: str
     rules: tuple[Path, ...]
+    alerts: tuple[Level, ...]
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -65,7 +67,8 @@ class Settings:
         return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()
 
 
-_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "rules")  # or recorded elsewhere
+# Or recorded elsewhere, or nothing that changes what is recorded.
+_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "rules", "alerts")
 NAMES = tuple(field.name for field in fields(Settings) if field.name != "origins")
 
 
@@ -166,6 +169,13 @@ def _steps(value: str, origin: str, name: str) -> int:
     return int(value)
 
 
+def _levels(value: str, origin: str, name: str) -> tuple[Level, ...]:
+    try:
+        return parse_levels(value)
+    except UnitError as error:
+        raise ConfigError(f"{name} from {origin}: {error}") from error
+
+
 def parse_purpose(value: str, origin: str, name: str = "purpose") -> Purpose:
     """The purpose of that name.
 
@@ -205,12 +215,15 @@ _PARSERS: Mapping[str, Any] = {
     "witness": _text,
     "witness_key": _text,
     "rules": _paths,
+    "alerts": _levels,
 }
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple) and all(isinstance(part, Level) for part in value):
+        return " ".join(part.text for part in value)
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from auditor.cli import law
 from auditor.cli.reading import read, verdict_code
@@ -17,10 +18,11 @@ from auditor.rules.explaining import explain
 from auditor.rules.expressions import Result, Values
 from auditor.rules.model import RuleKind
 from auditor.rules.verdict import Verdict
+from auditor.warning import forecast
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what each rule makes of a record; 3 where a line that binds is reached."""
+    """Say what each rule makes of a record; 3 where a line that binds is reached, or a level passed."""
     reading = read(options)
     books = law.read(options)
     answers, origins = _with_record(books, reading, options.explain)
@@ -38,14 +40,24 @@ def run(options: argparse.Namespace) -> int:
     judged = [subject.judge(rule) for rule in named if rule.kind is RuleKind.MODEL_THRESHOLD]
     explained = explain(subject, named[0], origins) if options.explain else None
     cases = [] if options.explain else subject.cases()
-    page = checked.Checked(reading=reading, subject=subject, judged=judged, cases=cases, explained=explained)
+    marks = forecast.marks_of(reading, subject, books.levels)
+    page = checked.Checked(
+        reading=reading,
+        subject=subject,
+        judged=judged,
+        cases=cases,
+        explained=explained,
+        outlook=forecast.warn(reading, subject, books.plan, datetime.now(UTC)),
+        marks=marks,
+    )
     if options.json:
         sys.stdout.write(json.dumps(checked.to_plain(page), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
     else:
         sys.stdout.write(plain.draw(checked.blocks(page)))
     reached = any(one.finding.verdict == Verdict.REACHED and one.finding.binds for one in judged)
     code = verdict_code(reading.verdict, options.require)
-    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
+    passed = any(mark.passed for mark in marks)
+    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and (reached or passed) else code)
 
 
 def _with_record(books: law.Law, reading: Reading, rule: str | None) -> tuple[Values, Mapping[str, str]]:

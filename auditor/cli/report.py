@@ -31,10 +31,13 @@ def run(options: argparse.Namespace) -> int:
         mode=books.mode,
         generators=books.answers.generators,
         declared=declared.read(Path(options.declared)) if options.declared else declared.NOTHING,
+        plan=books.plan,
+        levels=books.levels,
+        asked=now,
     )
     _write(view, options)
     code = verdict_code(reading.verdict, options.require)
-    reached = any(finding.binds for finding in view.reached)
+    reached = any(finding.binds for finding in view.reached) or any(mark.passed for mark in view.marks)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from auditor.lineage.declared import NOTHING
@@ -13,8 +14,11 @@ from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
 from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.rules.cases import Subject
+from auditor.rules.facts import read_answers
 from auditor.rules.model import Mode
 from auditor.rules.verdict import Finding, evaluate
+from auditor.warning.forecast import marks_of, warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,12 +27,16 @@ if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
+    from auditor.levels import Level
     from auditor.lineage.declared import Declared
     from auditor.operations import Operations
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
     from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
+    from auditor.rules.plan import Plan
+    from auditor.warning.forecast import Outlook
+    from auditor.warning.passing import Mark
 
 # Verdicts under which the record says all that was counted.
 _WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
@@ -115,6 +123,8 @@ class View:
     reached: tuple[Finding, ...]
     nearest: Finding | None  # of those not reached, the line that the count is nearest to
     course: Course
+    outlook: Outlook
+    marks: tuple[Mark, ...]  # the levels that are set
     digests: Mapping[str, str]
 
     @property
@@ -134,12 +144,16 @@ def build(
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
     declared: Declared = NOTHING,
+    plan: Plan | None = None,
+    levels: Sequence[Level] = (),
+    asked: datetime | None = None,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
     ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``mode``: which of
     the rules bind; ``generators``: all that made unpublished data for the training, None where nobody says.
-    ``declared``: what somebody says of the model's ancestors.
+    ``declared``: what somebody says of the model's ancestors. ``plan`` and ``levels``: what the early warning is held
+    against, at the moment ``asked``, the day of the law where it is left out.
     """
     ledger = _ledger(reading)
     complete = reading.operations.complete and ledger.verdict in _WHOLE
@@ -158,6 +172,17 @@ def build(
         )
     )
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
+    subject = Subject(
+        ruleset=ruleset,
+        operations=reading.operations,
+        as_of=as_of,
+        answers=read_answers(ruleset, facts or {}),
+        mode=mode,
+        abandoned=reading.abandoned,
+        missing=ancestry.missing,
+        generators=generators,
+    )
+    moment = asked or datetime.combine(as_of, time(), UTC)
     return View(
         generated=generated,
         as_of=as_of,
@@ -187,6 +212,8 @@ def build(
             default=None,
         ),
         course=course(reading.segments, reading.steps),
+        outlook=warn(reading, subject, plan, moment),
+        marks=tuple(marks_of(reading, subject, levels)),
         digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
         | {f"{pack.name} {pack.version}": pack.digest for pack in ruleset.packs if pack.own},
     )

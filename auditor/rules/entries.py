@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
-from auditor.rules import countries
+from auditor.rules import countries, duties
 from auditor.rules.expressions import Expression, Kind, Name, Unit, parse
 from auditor.rules.model import (
     ENDED,
@@ -145,7 +145,10 @@ _OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {
     RuleKind.CASE_TEST: ("paragraphs",),
     RuleKind.STATEMENT: (),
 }
-_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {RuleKind.CASE_TEST: ("counter",)}
+_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {
+    RuleKind.CASE_TEST: ("counter",),
+    RuleKind.MODEL_THRESHOLD: ("duties",),
+}
 
 
 def rule(node: Node, names: Names) -> Rule:
@@ -176,6 +179,7 @@ def rule(node: Node, names: Names) -> Rule:
         paragraphs=_paragraphs(fields.get("paragraphs"), known),
         values=values,
         milestones=tuple(_milestone(part) for part in fields["milestones"]) if "milestones" in fields else (),
+        duties=duties.read(fields.get("duties"), values, names, lambda part: _expression(part, known)),
         definitions={name: part.text() for name, part in _mapping(fields.get("definitions")).items()},
         notes=texts(fields.get("notes")),
         sources=sources(fields["sources"], names),

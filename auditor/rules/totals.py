@@ -119,7 +119,7 @@ def total(
     generators: Sequence[Generator] | None = None,
 ) -> Total:
     """What a law adds up. ``answers``: of which ``prior_ops`` is added where the law counts all training of a model."""
-    counter = _answered(counter, answers)
+    counter = answered(counter, answers)
     record = count(counter, operations, abandoned)
     earlier = _stated(answers, "prior_ops") if counter.scope is Scope.MODEL else None
     more_may_count = [*_missing(operations, lower_bound), *missing]
@@ -137,7 +137,7 @@ def total(
     )
 
 
-def _answered(counter: Counter, answers: Values) -> Counter:
+def answered(counter: Counter, answers: Values) -> Counter:
     """The counter with each line as answers have it: left out for a yes, undetermined while a counted one is open."""
     return replace(counter, lines=tuple(_line_of(line, answers) for line in counter.lines))
 
