@@ -105,7 +105,8 @@ class Gap:
     """Something the auditor could not see or do: what it was, and what it means for the total."""
 
     kind: ClassVar[str] = "gap"
-    # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal.
+    # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal,
+    # alert.
     cause: str
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it
@@ -209,6 +210,19 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A level was passed, by what was written then, and somebody was told: it is told once, also across restarts."""
+
+    kind: ClassVar[str] = "alert"
+    name: str  # of the rule's counter, or "executed", and the amount: the same in every process of the run
+    level: str  # as it was set
+    rule: str  # or "" for all that was executed
+    at: str  # operations, decimal
+    counted: str  # by then, over all processes that could be read, decimal
+    told: str  # "webhook", "command", both, or "" where nobody was to be told but on stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
     """A tail without acknowledgement was cut from an earlier segment and kept aside."""
 
@@ -264,6 +278,7 @@ Body = (
     | Rotation
     | NotedHeads
     | Exit
+    | Alert
     | Recovered
     | Synced
     | Seal

@@ -38,6 +38,7 @@ from auditor.state import State
 from auditor.tally import CounterKind, Purpose
 
 if TYPE_CHECKING:
+    from auditor.alarm import Alarm
     from auditor.in_use import InUse
     from auditor.watch import Watch
 
@@ -46,6 +47,7 @@ _WAIT_FOR_STATE_S = 2.0
 _WAIT_FOR_FIRST_STATE_S = 60.0  # the recorder is still being loaded
 _WAIT_FOR_OPINION_S = 1.0
 _WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
+_WAIT_FOR_ALARM_S = 2.0  # at the end: for whoever is told of a level
 _WAIT_FOR_OPERATOR_S = 0.5  # where a signal ends the process: for a thread that counts to come to rest
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
 
@@ -99,6 +101,7 @@ class Session:
         self._at_rest = threading.Event()
         self._devices: InUse | None = None
         self._watch: Watch | None = None
+        self._alarm: Alarm | None = None
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -147,6 +150,7 @@ class Session:
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S if self._ender is None else 0))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
+        self._stop_alarm()
         if self._recorder.begun:
             self._recorder.submit(self._writer.problems)
             self._recorder.submit(lambda book: book.seal(reason))
@@ -176,6 +180,16 @@ class Session:
         if self._watch is not None and not self._watch.join(max(until_s - time.monotonic(), 0)):
             message = "the driver did not answer when the run ended: what the devices did last was not seen"
             self._recorder.submit(lambda book: book.gap("hardware", message, lower_bound=False))
+
+    def _stop_alarm(self) -> None:
+        """Whoever is to be told is told of what was written last; not where a signal ends the process."""
+        written = threading.Event()
+        if self._alarm is None or self._ender is not None or self._recorder.failed is not None:
+            return
+        self._recorder.submit(lambda _: written.set())
+        if written.wait(_WAIT_FOR_ALARM_S):
+            self._alarm.finish()
+            self._alarm.join(_WAIT_FOR_ALARM_S)
 
     def _detach(self) -> None:
         if self._sampler is not None:
@@ -330,6 +344,8 @@ class Session:
         if self._watch is not None:
             self._watch.ask()
         self._writer.interval(book, first, steps, elapsed_us, cut)
+        if self._alarm is not None:
+            self._alarm.ask()
 
     def _formula_failed(self, error: CountingError) -> None:
         self._error = self._error or error
@@ -370,7 +386,15 @@ class Session:
             devices=self._devices.identities if self._devices else None,
         )
         ending.before_signal(self._ended_by)
+        if self.settings.alerts and place.role == "rank" and place.rank == 0:
+            self._begin_alarm()
         return book
+
+    def _begin_alarm(self) -> None:
+        from auditor import alarm  # noqa: PLC0415 - loaded where levels are set
+
+        self._alarm = alarm.Alarm(self._submit, self.directory, self.settings, self._run_id)
+        self._alarm.start()
 
     def _ledger_failed(self, error: AuditorError) -> None:
         say(f"{error}; nothing more is recorded. {error.remedy}")

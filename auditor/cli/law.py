@@ -31,14 +31,14 @@ class Law:
 def read(options: argparse.Namespace) -> Law:
     """The law that the command line names."""
     ruleset = rules.load([*rules.shipped(), *map(Path, options.rules)])
-    answers = read_file(Path(options.answers), ruleset) if options.answers else Answers.none()
-    levels = config.load({"alerts": " ".join(options.alert) or None}).alerts
-    check_rules(levels, ruleset)
+    settings = config.load({"alerts": " ".join(options.alert) or None, "answers": options.answers})
+    answers = read_file(settings.answers, ruleset) if settings.answers else Answers.none()
+    check_rules(settings.alerts, ruleset)
     return Law(
         ruleset=ruleset,
         as_of=day(options.as_of) or datetime.now(UTC).date(),
         mode=Mode(options.mode),
         answers=answers,
         plan=parse_plan(options.plan) or answers.plan,
-        levels=levels,
+        levels=settings.alerts,
     )

@@ -8,10 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from auditor import config, rules
+from auditor import config
 from auditor.errors import UsageError
 from auditor.integrations import script
 from auditor.integrations.naming import new_directory
+from auditor.warning import lookout
 
 _LAUNCHERS = ("torch.distributed.", "accelerate.commands.", "deepspeed.launcher.")  # modules that start scripts
 
@@ -31,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
             "probe": "true" if options.probe else None,
             "coverage_every": options.coverage_every,
             "rules": os.pathsep.join(options.rules) or None,
+            "alerts": " ".join(options.alert) or None,
         }
     )
-    if settings.rules:
-        rules.load([*rules.shipped(), *settings.rules])  # a pack that does not fit is told before the training begins
+    if settings.rules or settings.alerts:  # what does not fit is told before the training begins
+        lookout.read_law(settings.alerts, settings.rules, settings.answers)
     if not settings.model:
         settings = dataclasses.replace(settings, model=_name_of(words))
     directory = (settings.out or new_directory()).absolute()

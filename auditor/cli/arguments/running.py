@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from auditor.cli.arguments.shared import Parser, add_rules_argument, duration_s
+from auditor.cli.arguments.shared import Parser, add_alert_argument, add_rules_argument, duration_s
 
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 
@@ -39,6 +39,7 @@ def add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
         help="profile one step after each N, to name kernels that no counted operator accounts for (default: 0, none)",
     )
     add_rules_argument(run)
+    add_alert_argument(run)
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 
