@@ -38,7 +38,7 @@ _LATEST = "9999-12-31"
 def blocks(found: Outlook, marks: Sequence[Mark]) -> Iterator[Block]:
     """The section of a page."""
     yield Heading("Early warning")
-    yield Pairs(tuple(_pace_rows(found)))
+    yield Pairs(tuple(pace_rows(found)))
     if found.fault:
         yield Paragraph(sentence([f"Nothing is projected: {found.fault}"]), "open")
     else:
@@ -47,7 +47,8 @@ def blocks(found: Outlook, marks: Sequence[Mark]) -> Iterator[Block]:
     yield from level_blocks(marks)
 
 
-def _pace_rows(found: Outlook) -> Iterator[tuple[str, str]]:
+def pace_rows(found: Outlook) -> Iterator[tuple[str, str]]:
+    """What was observed, the pace, the plan, and what is missing."""
     pace = found.pace
     if pace.until_us:
         yield (
@@ -81,19 +82,33 @@ def _plan_words(found: Outlook) -> str:
 
 
 def _lines(found: Outlook) -> Iterator[Block]:
-    ranked = sorted(found.forecasts, key=_nearness)
     rows = tuple(
         (
             one.rule.id,
             f"{percent(one.judged.finding.fraction)} of {threshold(one.judged.finding.threshold_ops)}",
-            *_days(one),
-            _MET[one.met] if found.plan is not None or one.standing.reached else "no plan",
+            *days(one),
+            met_words(found, one),
         )
-        for one in ranked
+        for one in ranked(found)
     )
     columns = ("rule", "now", "earliest", "expected", "latest", "in the plan")
     yield Table(columns, rows, right=frozenset({1}))
     yield Paragraph(METHOD, "quiet")
+
+
+def ranked(found: Outlook) -> list[Forecast]:
+    """The rules, those whose lines are reached first, then the nearest."""
+    return sorted(found.forecasts, key=_nearness)
+
+
+def lines_ahead(found: Outlook) -> list[Forecast]:
+    """The rules whose lines have a day ahead of them, the nearest first; none where nothing is projected."""
+    return [] if found.fault else [one for one in ranked(found) if one.reaching is not None]
+
+
+def met_words(found: Outlook, one: Forecast) -> str:
+    """Whether the line is reached by the end of the plan, in words."""
+    return _MET[one.met] if found.plan is not None or one.standing.reached else "no plan"
 
 
 def _nearness(one: Forecast) -> tuple[bool, Fraction]:
@@ -101,9 +116,11 @@ def _nearness(one: Forecast) -> tuple[bool, Fraction]:
     return not one.standing.reached, -Fraction(one.standing.counted_ops, one.standing.needed_ops)
 
 
-def _days(one: Forecast) -> tuple[str, str, str]:
+def days(one: Forecast) -> tuple[str, str, str]:
+    """The earliest, the expected and the latest day; where it is reached, since when."""
     if one.standing.reached:
-        return ("reached", day_words(one.reached_us) if one.reached_us is not None else "before this record", "")
+        since = "before this record" if one.reached_us is None else f"reached {day_words(one.reached_us)}"
+        return ("-", since, "-")
     reaching = one.reaching
     if reaching is None:
         return ("open", "open", "open")

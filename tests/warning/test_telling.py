@@ -209,6 +209,20 @@ def test_a_strict_run_ends_with_3_where_a_level_is_passed(tmp_path: Path, traini
     assert b"the level 1 is passed" in done.stderr
 
 
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Ask for a run with settings that do not fit, and give what is said of it."""
+    from auditor.cli.main import main
+
+    def run_with(directory: Path, **settings: str) -> str:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        assert main(["run", "--out", str(directory), "--", "true"]) == 2
+        return capsys.readouterr().err
+
+    return run_with
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
@@ -224,19 +238,9 @@ def test_a_strict_run_ends_with_3_where_a_level_is_passed(tmp_path: Path, traini
     ],
 )
 def test_a_setting_that_does_not_fit_is_told_before_the_training_begins(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    setting: str,
-    value: str,
-    words: str,
+    tmp_path: Path, refused: Callable[..., str], setting: str, value: str, words: str
 ) -> None:
-    from auditor.cli.main import main
-
-    monkeypatch.setenv("AUDITOR_ALERTS", "80%")
-    monkeypatch.setenv(setting, value)
-    assert main(["run", "--out", str(tmp_path / "run"), "--", "true"]) == 2
-    assert words in capsys.readouterr().err
+    assert words in refused(tmp_path / "run", **{"AUDITOR_ALERTS": "80%", setting: value})
     assert not (tmp_path / "run").exists()
 
 
