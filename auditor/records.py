@@ -18,7 +18,7 @@ LEDGER_SCHEMA = f"auditor.ledger/{SCHEMA_NUMBER}"
 MOST_TALLIES = 8  # that an interval refers to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
-MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits
+MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits, alerts
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20

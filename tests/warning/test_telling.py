@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRAINING = """
-import sys, time, torch
+import os, sys, time, torch
 a = torch.ones(64, 64, requires_grad=True)
 optimizer = torch.optim.SGD([a], lr=0.1)
 for step in range(int(sys.argv[1])):
     (a @ a).sum().backward()
     optimizer.step()
     optimizer.zero_grad()
+    time.sleep(0.05)
+while "UNTIL" in os.environ and not os.path.exists(os.environ["UNTIL"]):
     time.sleep(0.05)
 """
 STEP_OPS = 3 * 2 * 64**3  # forward and backward products; and a little more that is elementwise
@@ -287,3 +289,38 @@ def test_a_server_that_does_not_answer_is_given_up(receiver: Receiver) -> None:
 def test_a_command_that_fails_is_told(words: list[str], failure: str) -> None:
     with pytest.raises(AlertError, match=failure):
         run(words, b"{}", 0.2 if words[0] == "sleep" else 20.0)
+
+
+def test_the_first_of_two_ranks_tells_what_both_have_done(tmp_path: Path, training: Path, receiver: Receiver) -> None:
+    """Started as a launcher does. Neither passes the level alone, and they exchange nothing."""
+    directory, steps = tmp_path / "run", 80
+    level = steps * STEP_OPS * 3 // 2
+    processes = []
+    for rank in range(2):
+        settings = environment(
+            AUDITOR_ALERTS=str(level),
+            AUDITOR_ALERT_WEBHOOK=receiver.url,
+            AUDITOR_INTERVAL_S="1",
+            RANK=str(rank),
+            WORLD_SIZE="2",
+            LOCAL_RANK=str(rank),
+            LOCAL_WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT="29511",
+            UNTIL=str(tmp_path / "told"),
+        )
+        processes.append(
+            subprocess.Popen(command(directory, training, steps), env=settings, cwd=tmp_path, stderr=subprocess.PIPE)
+        )
+    try:
+        until(lambda: receiver.bodies, seconds=120)
+        (tmp_path / "told").touch()
+        assert [process.wait(120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    (body,) = receiver.bodies
+    assert (body["ranks_seen"], body["ranks_expected"]) == (2, 2)
+    assert int(body["counted"]) >= level
+    assert [len(one.alerts) for one in read(directory).segments] == [1, 0]  # the first rank's alone
