@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.rules.counting import count
 from auditor.units import wire
+from auditor.warning.slices import SLICES, Series, Slices, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from auditor.ledger.reading import Point, Reading, SegmentReading
+    from auditor.ledger.reading import Reading, SegmentReading
     from auditor.operations import Operations
     from auditor.rules.model import Counter
 
-SLICES = 16
 WINDOW = 4  # slices: a quarter of the time, begun at each slice
 _LONGEST_SHARE = 8  # the longest interval is at most this part of the time, so that a window holds two
 _GRACE_US = 10_000_000
@@ -40,14 +40,6 @@ class Rates(NamedTuple):
     mean: Fraction
     greatest: Fraction | None  # None where there was some of the one and none of the other
     last: Fraction
-
-
-class Series(NamedTuple):
-    """What came in each slice for certain, and at most; and after the last slice."""
-
-    low: tuple[Fraction, ...]
-    high: tuple[Fraction, ...]
-    later: Fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +99,6 @@ def _ratio(part: Fraction | int, whole: Fraction | int) -> Fraction | None:
     return Fraction(part) / whole if whole else None
 
 
-class _Span(NamedTuple):
-    """An interval: after ``start_us``, up to ``end_us``."""
-
-    start_us: int
-    end_us: int
-    point: Point
-
-
 def observe(reading: Reading, counters: Iterable[Counter]) -> Pace:
     """The pace of a run under each of these counters, which hold the answers that were given."""
     spans = {segment.name: list(_spans(segment)) for segment in reading.segments}
@@ -126,7 +110,7 @@ def observe(reading: Reading, counters: Iterable[Counter]) -> Pace:
     later_us = max(span.end_us for span in every)
     until_us = max(min(live, default=later_us), since_us)
     longest_us = max(span.end_us - span.start_us for span in every)
-    pace = _Slices(since_us, until_us)
+    pace = Slices(since_us, until_us)
     lead = _lead(reading)
     for segment in reading.segments:
         _add(pace, segment, spans[segment.name], list(counters), lead)
@@ -167,11 +151,11 @@ def _lead(reading: Reading) -> int:
     return max(steps, key=lambda rank: (steps[rank], -rank), default=0)
 
 
-def _spans(segment: SegmentReading) -> Iterator[_Span]:
+def _spans(segment: SegmentReading) -> Iterator[Span]:
     before_us = 0
     for point in segment.points:
         end_us = _since_1970_us(point.time)
-        yield _Span(end_us - (point.elapsed_us - before_us), end_us, point)
+        yield Span(end_us - (point.elapsed_us - before_us), end_us, point)
         before_us = point.elapsed_us
 
 
@@ -179,7 +163,7 @@ def _since_1970_us(time: str) -> int:
     return (datetime.fromisoformat(time) - _ZERO_TIME) // timedelta(microseconds=1)
 
 
-def _fault(spans: Iterable[Sequence[_Span]], observed_us: int, longest_us: int) -> str:
+def _fault(spans: Iterable[Sequence[Span]], observed_us: int, longest_us: int) -> str:
     """Why no rate can be told; "" where one can."""
     if observed_us < _LONGEST_SHARE * longest_us:
         return (
@@ -217,65 +201,26 @@ class _Counted:
             self._known[id(operations)] = found
         return found
 
+    def known(self, name: int) -> Mapping[str, tuple[int, int]]:
+        """What was made of an object of amounts that was looked at."""
+        return self._known[name]
+
 
 def _add(
-    slices: _Slices, segment: SegmentReading, spans: Sequence[_Span], counters: Sequence[Counter], lead: int
+    slices: Slices, segment: SegmentReading, spans: Sequence[Span], counters: Sequence[Counter], lead: int
 ) -> None:
+    """What a segment counted is in the slices; points that share their amounts are taken together."""
     counted = _Counted(counters)
     leads = segment.genesis.role == "rank" and segment.genesis.rank == lead
+    alike: Sums[tuple[int, int]] = Sums()  # by slice and object of amounts
     for span in spans:
+        number = slices.holding(span)
         amounts = counted.of(span.point.operations)
-        slices.add(span, amounts | {STEPS: (span.point.steps,) * 2} if leads else amounts)
-
-
-class _Slices:
-    """Sums by slice, whole ones apart from the parts of intervals that an edge divides."""
-
-    def __init__(self, since_us: int, until_us: int) -> None:
-        self._since_us = since_us
-        self._length_us = until_us - since_us
-        self._whole: Sums[tuple[str, int, int]] = Sums()  # by name, end of the range (0 is the lower), slice
-        self._parts: dict[tuple[str, int, int], Fraction] = {}
-
-    def add(self, span: _Span, amounts: Mapping[str, tuple[int, int]]) -> None:
-        """The interval counted these amounts, evenly."""
-        for number, share in self._shares(span):
-            for name, ends in amounts.items():
-                for end, amount in enumerate(ends):
-                    if share == 1:
-                        self._whole[name, end, number] += amount
-                    elif amount:
-                        key = (name, end, number)
-                        self._parts[key] = self._parts.get(key, Fraction()) + share * amount
-
-    def _shares(self, span: _Span) -> Iterator[tuple[int, Fraction]]:
-        """Which part of the interval lies in which slice; the one after the last holds what came later."""
-        first, last = self._place(span.start_us), self._place(span.end_us)
-        if span.start_us >= span.end_us:
-            yield min(-(-last.numerator // last.denominator) - 1, SLICES) if last > 0 else 0, Fraction(1)
-            return
-        number = first.numerator // first.denominator
-        while number < last and number < SLICES:
-            inside = min(last, Fraction(number + 1)) - max(first, Fraction(number))
-            yield number, inside / (last - first)
-            number += 1
-        if last > SLICES:
-            yield SLICES, (last - max(first, Fraction(SLICES))) / (last - first)
-
-    def _place(self, at_us: int) -> Fraction:
-        """Where a moment lies, counted in slices."""
-        return Fraction((at_us - self._since_us) * SLICES, self._length_us or 1)
-
-    def series(self, names: Iterable[str]) -> dict[str, Series]:
-        """The sums by name."""
-        return {
-            name: Series(
-                low=tuple(self._sum(name, 0, number) for number in range(SLICES)),
-                high=tuple(self._sum(name, 1, number) for number in range(SLICES)),
-                later=self._sum(name, 0, SLICES),
-            )
-            for name in names
-        }
-
-    def _sum(self, name: str, end: int, number: int) -> Fraction:
-        return self._whole[name, end, number] + self._parts.get((name, end, number), Fraction())
+        if number is None:
+            slices.divide(span, amounts)
+        else:
+            alike[number, id(span.point.operations)] += 1
+        if leads and span.point.steps:
+            slices.divide(span, {STEPS: (span.point.steps,) * 2})
+    for (number, name), times in alike.items():
+        slices.add(number, counted.known(name), times)

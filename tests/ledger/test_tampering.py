@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from auditor.errors import LedgerInvalid
-from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion, Weights
+from auditor.records import TALLIES_LIMIT_BYTES, Alert, SecondOpinion, Weights
 from auditor.state import State
 
 FALSE = {"INVALID", "LedgerInvalid"}  # the latter where nothing stands before what is false
@@ -57,6 +57,7 @@ def golden(run):
     )
     book.weights(weights)
     book.append(state.resumed())
+    book.append(Alert(name="executed@1", level="1", rule="", at="1", counted="8", told="webhook"))
     book.hardware("observed", "GPU-1", {"energy_mj": "6"})
     fold(run, book)
     book.seal("finished")

@@ -13,8 +13,9 @@ from auditor.ledger.reading import Point
 from auditor.levels import Level, parse_levels
 from auditor.operations import Operations
 from auditor.rules.plan import Plan, Until
-from auditor.warning.pace import EXECUTED, SLICES, STEPS, Pace, Series, _Slices, _Span
+from auditor.warning.pace import EXECUTED, STEPS, Pace
 from auditor.warning.projection import Done, Standing, at_end, left, met, reaching
+from auditor.warning.slices import SLICES, Series, Slices, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,13 +127,25 @@ def test_earlier_training_never_makes_it_later(low: list[int], needed: int, earl
     st.integers(1, 1200),
 )
 def test_slices_lose_nothing_and_make_up_nothing(parts: list[tuple[int, int, int]], until: int) -> None:
-    found = _Slices(0, until)
+    found = Slices(0, until)
     for start, length, ops in parts:
         point = Point(1, 1, 0, "", Operations.none())
-        found.add(_Span(start, start + length, point), {"law": (ops, ops)})
+        found.divide(Span(start, start + length, point), {"law": (ops, ops)})
     series = found.series(["law"])["law"]
     assert sum(series.low) + series.later == sum(ops for _, _, ops in parts)
     assert all(part >= 0 for part in series.low)
+
+
+@given(st.integers(0, 999), st.integers(1, 500), st.integers(17, 1200))
+def test_an_interval_is_spread_as_evenly_as_its_microseconds(start: int, length: int, until: int) -> None:
+    """Against the same, microsecond by microsecond, in a time of sixteen times that many."""
+    found = Slices(0, until * SLICES)
+    found.divide(Span(start, start + length, Point(1, 1, 0, "", Operations.none())), {"law": (length, length)})
+    expected = [0] * (SLICES + 1)
+    for microsecond in range(start, start + length):
+        expected[min(microsecond // until, SLICES)] += 1
+    series = found.series(["law"])["law"]
+    assert [*series.low, series.later] == expected
 
 
 def test_a_silent_quarter_leaves_the_latest_open_and_no_rate_at_all_everything() -> None:
