@@ -35,6 +35,7 @@ class Alarm:
         self._directory = directory
         self._settings = settings
         self._run_id = run_id
+        self._silent = False  # the record is closed: what comes now comes too late
         self._wake = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="auditor-alarm", daemon=True)
@@ -58,14 +59,19 @@ class Alarm:
         """Whether the last look was taken within that time; where not, it is left to itself."""
         if self._thread.is_alive():
             self._thread.join(seconds)
-        return not self._thread.is_alive()
+        self._silent = self._thread.is_alive()
+        return not self._silent
+
+    def _put(self, task: Task) -> None:
+        if not self._silent:
+            self._submit(task)
 
     def _work(self) -> None:
         try:
             lookout, teller = begin(self._settings, self._directory, self._run_id, wait=self._end.wait)
             self._look_on(lookout, teller)
         except Exception as error:  # noqa: BLE001 - nothing of this may reach the training
-            not_told(error, self._submit)
+            not_told(error, self._put)
 
     def _look_on(self, lookout: Lookout, teller: Teller) -> None:
         while True:
@@ -76,7 +82,7 @@ class Alarm:
             found = lookout.look()
             took_s = time.monotonic() - began_s
             for passed in found:
-                tell(passed, teller, self._submit)
+                tell(passed, teller, self._put)
             if last:
                 return
             self._end.wait(max(_SHORTEST_S, took_s * _SHARE))

@@ -183,13 +183,14 @@ class Session:
 
     def _stop_alarm(self) -> None:
         """Whoever is to be told is told of what was written last; not where a signal ends the process."""
-        written = threading.Event()
-        if self._alarm is None or self._ender is not None or self._recorder.failed is not None:
+        if self._alarm is None:
             return
+        written = threading.Event()
         self._recorder.submit(lambda _: written.set())
-        if written.wait(_WAIT_FOR_ALARM_S):
-            self._alarm.finish()
-            self._alarm.join(_WAIT_FOR_ALARM_S)
+        wait_s = _WAIT_FOR_ALARM_S if self._ender is None and self._recorder.failed is None else 0.0
+        written.wait(wait_s)
+        self._alarm.finish()
+        self._alarm.join(wait_s)
 
     def _detach(self) -> None:
         if self._sampler is not None:

@@ -59,7 +59,7 @@ def pace_rows(found: Outlook) -> Iterator[tuple[str, str]]:
         yield "pace", rate_words(found.executed)
     yield "plan", _plan_words(found)
     if found.open:
-        yield "missing", f"the record lacks operations, so that the earliest days are open: {listing(found.open, 2)}"
+        yield "missing", f"more may count, which leaves earliest days open: {listing(found.open, 2)}"
 
 
 def rate_words(rates: Rates) -> str:

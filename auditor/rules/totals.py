@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auditor.rules.generators import Generator
     from auditor.rules.model import Counter, Line
 
+PARTS_MISSING = "parts of the run are not in the record"
 _MOST_PARTS = 3  # kinds of operations that a sentence names
 
 
@@ -167,7 +168,7 @@ def _decide(
 
 
 def _missing(operations: Operations, lower_bound: bool) -> list[str]:
-    missing = ["parts of the run are not in the record"] if lower_bound else []
+    missing = [PARTS_MISSING] if lower_bound else []
     if not operations.complete:
         missing.append(f"{len(operations.unpriced)} operators have no price")
     return missing

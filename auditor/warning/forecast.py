@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from auditor.rules.duties import due
 from auditor.rules.model import HOLDING, Begins, RuleKind
-from auditor.rules.totals import answered
+from auditor.rules.totals import PARTS_MISSING, answered
 from auditor.warning import projection
 from auditor.warning.pace import crossed_us, observe
 from auditor.warning.passing import marks
 from auditor.warning.projection import Done, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from auditor.ledger.reading import Reading
     from auditor.levels import Level
@@ -100,6 +100,7 @@ def warn(reading: Reading, subject: Subject, plan: Plan | None, asked: datetime)
     pace = observe(reading, counters.values())
     asked_us = (asked - _EPOCH) // timedelta(microseconds=1)
     run = _Run(reading, subject, pace, plan, asked_us)
+    forecasts = tuple(run.forecast(rule) for rule in rules)
     return Outlook(
         asked_us=asked_us,
         pace=run.pace,
@@ -108,9 +109,15 @@ def warn(reading: Reading, subject: Subject, plan: Plan | None, asked: datetime)
         done=run.done,
         ending=run.ending,
         fault=run.fault,
-        open=tuple(reading.missing),
-        forecasts=tuple(run.forecast(rule) for rule in rules),
+        open=_open(reading, forecasts),
+        forecasts=forecasts,
     )
+
+
+def _open(reading: Reading, forecasts: Iterable[Forecast]) -> tuple[str, ...]:
+    """Why more may count than the record says, the record's own reasons first."""
+    of_rules = (words for one in forecasts for words in one.judged.total.missing if words != PARTS_MISSING)
+    return tuple(dict.fromkeys([*reading.missing, *of_rules]))
 
 
 def as_it_stands(subject: Subject, reading: Reading) -> Subject:
