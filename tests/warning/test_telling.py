@@ -112,7 +112,7 @@ def alerts_of(directory: Path) -> list[Any]:
     return [alert for segment in read(directory).segments for alert in segment.alerts]
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 200.0) -> None:
     ends_s = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends_s, "it did not come to pass"
@@ -313,7 +313,7 @@ def test_the_first_of_two_ranks_tells_what_both_have_done(tmp_path: Path, traini
             subprocess.Popen(command(directory, training, steps), env=settings, cwd=tmp_path, stderr=subprocess.PIPE)
         )
     try:
-        until(lambda: receiver.bodies, seconds=120)
+        until(lambda: receiver.bodies)
         (tmp_path / "told").touch()
         assert [process.wait(120) for process in processes] == [0, 0]
     finally:
