@@ -9,14 +9,17 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from auditor import resources
 from auditor.documents import read_yaml
 from auditor.errors import ConfigError, UnitError
+from auditor.levels import Level, parse_levels
 from auditor.tally import CounterKind, Purpose
 from auditor.units import parse_exact
 
@@ -48,6 +51,11 @@ class Settings:
     witness: str  # address, or "" for none
     witness_key: str
     rules: tuple[Path, ...]
+    alerts: tuple[Level, ...]
+    alert_webhook: str  # address, or "" for none
+    alert_command: str  # as words of a command line, or "" for none
+    alert_timeout_s: float
+    answers: Path | None
     origins: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
@@ -57,7 +65,7 @@ class Settings:
 
     def recorded(self) -> dict[str, str]:
         """The settings as they go into a ledger; no path of the machine."""
-        values = {name: getattr(self, name) for name in NAMES if name not in _OF_THE_MACHINE}
+        values = {name: getattr(self, name) for name in NAMES if name not in _OF_THE_MACHINE + _ONLY_TELLING}
         return {name: _as_text(value) for name, value in values.items()}
 
     @property
@@ -66,8 +74,9 @@ class Settings:
         return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()
 
 
-# Or recorded elsewhere.
-_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "live_sum", "rules")
+# Or recorded elsewhere, or nothing that changes what is recorded.
+_OF_THE_MACHINE = ("out", "key", "model", "purpose", "witness", "witness_key", "live_sum", "rules", "answers")
+_ONLY_TELLING = ("alerts", "alert_webhook", "alert_command", "alert_timeout_s")
 NAMES = tuple(field.name for field in fields(Settings) if field.name != "origins")
 
 
@@ -138,6 +147,27 @@ def _paths(value: str, origin: str, name: str) -> tuple[Path, ...]:  # noqa: ARG
     return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part)
 
 
+def _absolute(value: str, origin: str, name: str) -> Path | None:  # noqa: ARG001
+    return Path(value).expanduser().absolute() if value else None
+
+
+def _address(value: str, origin: str, name: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        _fail(name, value, origin, "an address that begins with http:// or https://")
+    return value
+
+
+def _words(value: str, origin: str, name: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    if value.strip() and not words:
+        _fail(name, value, origin, "the words of a command, quoted as in a shell")
+    return value.strip()
+
+
 def _key_path(value: str, origin: str, name: str) -> Path:
     configured = _path(value, origin, name)
     if configured:
@@ -162,10 +192,24 @@ def _seconds(value: str, origin: str, name: str) -> float:
     return seconds
 
 
+def _limit_s(value: str, origin: str, name: str) -> float:
+    seconds = _seconds(value, origin, name)
+    if not seconds:
+        _fail(name, value, origin, "a number of seconds above 0")
+    return seconds
+
+
 def _steps(value: str, origin: str, name: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 19):
         _fail(name, value, origin, "a whole number of steps, or 0")
     return int(value)
+
+
+def _levels(value: str, origin: str, name: str) -> tuple[Level, ...]:
+    try:
+        return parse_levels(value)
+    except UnitError as error:
+        raise ConfigError(f"{name} from {origin}: {error}") from error
 
 
 def parse_purpose(value: str, origin: str, name: str = "purpose") -> Purpose:
@@ -208,12 +252,21 @@ _PARSERS: Mapping[str, Any] = {
     "witness": _text,
     "witness_key": _text,
     "rules": _paths,
+    "alerts": _levels,
+    "alert_webhook": _address,
+    "alert_command": _words,
+    "alert_timeout_s": _limit_s,
+    "answers": _absolute,
 }
 
 
 def _as_text(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple) and all(isinstance(part, Level) for part in value):
+        return " ".join(part.text for part in value)
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -24,6 +24,7 @@
     │   └── NativeUnavailable                 the native counter is not built and cannot be
     ├── HardwareError                exit 1   a device could not be asked
     ├── DeviceError                  exit 1   a kernel could not be compiled, loaded or run
+    ├── AlertError                   exit 1   whoever was to be told of a level could not be
     └── LedgerError                  exit 1   the record could not be written or read
         ├── LedgerUnwritable         exit 1   no space, no permission, a failed sync
         ├── LedgerInvalid            exit 4   a hash, signature or amount is false
@@ -200,6 +201,12 @@ class DeviceError(AuditorError):
     """A kernel could not be compiled, loaded or run on a device."""
 
     default_remedy = "Training and counting go on without it; the message says what is missing."
+
+
+class AlertError(AuditorError):
+    """Whoever was to be told of a level that was passed could not be."""
+
+    default_remedy = "Training and counting go on; whoever it was is told at the next start, if the run has one."
 
 
 class LedgerError(AuditorError):

@@ -20,7 +20,7 @@ MOST_RECENT = 8  # tallies whose amounts `Totals` repeats
 CLOCK_AHEAD = "clock_ahead_s"  # of a host: by how many seconds, of the clock of the disk that it writes to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
-MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits
+MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits, alerts
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
@@ -107,7 +107,8 @@ class Gap:
     """Something the auditor could not see or do: what it was, and what it means for the total."""
 
     kind: ClassVar[str] = "gap"
-    # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal.
+    # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal,
+    # alert.
     cause: str
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it
@@ -211,6 +212,19 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A level was passed, by what was written then, and somebody was told: it is told once, also across restarts."""
+
+    kind: ClassVar[str] = "alert"
+    name: str  # of the rule's counter, or "executed", and the amount: the same in every process of the run
+    level: str  # as it was set
+    rule: str  # or "" for all that was executed
+    at: str  # operations, decimal
+    counted: str  # by then, over all processes that could be read, decimal
+    told: str  # "webhook", "command", both, or "" where nobody was to be told but on stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
     """A tail without acknowledgement was cut from an earlier segment and kept aside."""
 
@@ -288,6 +302,7 @@ Body = (
     | Rotation
     | NotedHeads
     | Exit
+    | Alert
     | Recovered
     | Synced
     | Totals

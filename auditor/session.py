@@ -39,6 +39,7 @@ from auditor.state import State
 from auditor.tally import CounterKind, Purpose
 
 if TYPE_CHECKING:
+    from auditor.alarm import Alarm
     from auditor.in_use import InUse
     from auditor.live import LiveSum
     from auditor.watch import Watch
@@ -48,6 +49,7 @@ _WAIT_FOR_STATE_S = 2.0
 _WAIT_FOR_FIRST_STATE_S = 60.0  # the recorder is still being loaded
 _WAIT_FOR_OPINION_S = 1.0
 _WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
+_WAIT_FOR_ALARM_S = 2.0  # at the end: for whoever is told of a level
 _WAIT_FOR_OPERATOR_S = 0.5  # where a signal ends the process: for a thread that counts to come to rest
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
 
@@ -106,6 +108,7 @@ class Session:
         self._devices: InUse | None = None
         self._watch: Watch | None = None
         self._live: LiveSum | None = None
+        self._alarm: Alarm | None = None
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -157,6 +160,7 @@ class Session:
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S if self._ender is None else 0))
         self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
         self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
+        self._stop_alarm()
         self._recorder.submit(self._writer.problems, opens=False)
         self._recorder.submit(lambda book: book.seal(reason), opens=False)
         if not self._recorder.stop():
@@ -184,6 +188,17 @@ class Session:
         if self._watch is not None and not self._watch.join(max(until_s - time.monotonic(), 0)):
             message = "the driver did not answer when the run ended: what the devices did last was not seen"
             self._recorder.submit(lambda book: book.gap("hardware", message, lower_bound=False))
+
+    def _stop_alarm(self) -> None:
+        """Whoever is to be told is told of what was written last; not where a signal ends the process."""
+        if self._alarm is None:
+            return
+        written = threading.Event()
+        self._recorder.submit(lambda _: written.set())
+        wait_s = _WAIT_FOR_ALARM_S if self._ender is None and self._recorder.failed is None else 0.0
+        written.wait(wait_s)
+        self._alarm.finish()
+        self._alarm.join(wait_s)
 
     def _detach(self) -> None:
         if self._sampler is not None:
@@ -365,6 +380,8 @@ class Session:
         self._writer.interval(book, book.steps + 1, steps, (now_ns - self._segment_began_ns) // 1000, cut)
         if self._live is not None and book.writer.genesis.role == "rank":
             self._live.tell(self._earlier_ops + book.operations.total, rank=book.writer.genesis.rank)
+        if self._alarm is not None:
+            self._alarm.ask()
 
     def _closes(self, book: SegmentBook | None, place: Place, joined: bool, steps: int, now_ns: int) -> bool:
         """Whether the book ends here, sealed, since the process has another place from now on."""
@@ -424,7 +441,15 @@ class Session:
         if not self._heeds_signals:
             ending.before_signal(self._ended_by, self.counter.catcher)
             self._heeds_signals = True
+        if self.settings.alerts and place.role == "rank" and place.rank == 0 and self._alarm is None:
+            self._begin_alarm()
         return book
+
+    def _begin_alarm(self) -> None:
+        from auditor import alarm  # noqa: PLC0415 - loaded where levels are set
+
+        self._alarm = alarm.Alarm(self._submit, self.directory, self.settings, self._run_id)
+        self._alarm.start()
 
     def _find_place(self) -> Place:
         """A forked child is a rank only in a process group that it has joined itself."""

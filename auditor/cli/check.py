@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 
 from auditor.cli import family, law
 from auditor.cli.output import write_page
@@ -14,10 +15,11 @@ from auditor.report import asked, checked, html, plain
 from auditor.rules.explaining import explain
 from auditor.rules.model import RuleKind
 from auditor.rules.verdict import Verdict
+from auditor.warning import forecast
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say what each rule makes of a record; 3 where a line that binds is reached."""
+    """Say what each rule makes of a record; 3 where a line that binds is reached, or a level passed."""
     found = family.read(options)
     books = law.read(options)
     named = [books.ruleset.find(options.explain)] if options.explain else list(books.ruleset.rules)
@@ -35,7 +37,16 @@ def run(options: argparse.Namespace) -> int:
     judged = [subject.judge(rule) for rule in named if rule.kind is RuleKind.MODEL_THRESHOLD]
     explained = explain(subject, named[0], {**books.answers.origins, **own}) if options.explain else None
     cases = [] if options.explain else subject.cases()
-    page = checked.Checked(family=found, subject=subject, judged=judged, cases=cases, explained=explained)
+    marks = forecast.marks_of(found.reading, subject, books.levels)
+    page = checked.Checked(
+        family=found,
+        subject=subject,
+        judged=judged,
+        cases=cases,
+        explained=explained,
+        outlook=forecast.warn(found.reading, subject, books.plan, datetime.now(UTC)),
+        marks=marks,
+    )
     if options.json:
         sys.stdout.write(json.dumps(checked.to_plain(page), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
     else:
@@ -44,4 +55,5 @@ def run(options: argparse.Namespace) -> int:
         write_page(options.html, html.draw(checked.blocks(page)), "--html")
     reached = any(one.finding.verdict == Verdict.REACHED and one.finding.binds for one in judged)
     code = family.code_of(found, options.require)
-    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
+    passed = any(mark.passed for mark in marks)
+    return int(ExitCode.THRESHOLD if code is ExitCode.PASS and (reached or passed) else code)

@@ -14,9 +14,11 @@ total against the compute thresholds of the law, in a ledger that somebody else 
 """
 _EXIT_CODES = """\
 exit codes:
-  run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed
+  run                   the command's own code (128+n for signal n); with --strict, 1 where the audit failed, 3 where
+                        a level is passed
   probe                 1 where there was nothing to measure
-  verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached (not verify)
+  verify, report, check 0 pass   1 the auditor's own failure   2 usage   3 a threshold is reached, or a level passed
+                        (not verify)
                         4 the ledger is INVALID or DIVERGED   5 less than --require asks for
   merge                 0 added up   2 usage   4 a segment is false, or not of the run
   fleet                 0 pass   2 usage   3 a line that binds is exceeded, or a shipment has no way that is open

@@ -30,10 +30,13 @@ def run(options: argparse.Namespace) -> int:
         mode=books.mode,
         generators=books.answers.generators,
         family=found,
+        plan=books.plan,
+        levels=books.levels,
+        moment=now,
     )
     _write(view, options)
     code = family.code_of(found, options.require)
-    reached = any(finding.binds for finding in view.reached)
+    reached = any(finding.binds for finding in view.reached) or any(mark.passed for mark in view.marks)
     return int(ExitCode.THRESHOLD if code is ExitCode.PASS and reached else code)
 
 

@@ -8,11 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from auditor import config, rules
+from auditor import config
 from auditor.distributed import LAUNCHING_MODULES
 from auditor.errors import UsageError
 from auditor.integrations import script
 from auditor.integrations.naming import new_directory
+from auditor.warning import lookout
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
             "coverage_every": options.coverage_every,
             "live_sum": "true" if options.live_sum else None,
             "rules": os.pathsep.join(options.rules) or None,
+            "alerts": " ".join(options.alert) or None,
         }
     )
-    if settings.rules:
-        rules.load([*rules.shipped(), *settings.rules])  # a pack that does not fit is told before the training begins
+    if settings.rules or settings.alerts:  # what does not fit is told before the training begins
+        lookout.read_law(settings.alerts, settings.rules, settings.answers)
     if not settings.model:
         settings = dataclasses.replace(settings, model=_name_of(words))
     directory = (settings.out or new_directory()).absolute()

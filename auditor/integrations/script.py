@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor import genesis
+from auditor import alarm, genesis
 from auditor.config import Settings
 from auditor.console import say
 from auditor.device.probing import measure_visible
 from auditor.distributed import Place, find_job, find_place
-from auditor.errors import AuditorError, ConfigError, DeviceError, LedgerUnwritable
+from auditor.errors import AuditorError, ConfigError, DeviceError, ExitCode, LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations.child import Ended, become, command_of, environment_for, run_child
 from auditor.integrations.naming import new_run_id
@@ -41,12 +41,17 @@ class Supervised:
     book: SegmentBook
     before: int  # segments there were when it began
     witness: tuple[str, Witness] | None = None  # address and key of the one that is asked at the end
+    settings: Settings | None = None  # where levels are set
 
     def end(self, ended: Ended) -> int:
-        """Record how the command ended, write the status file, say one line; 1 where the audit is not whole."""
+        """Record how the command ended, write the status file, say one line.
+
+        Returns: 1 where the audit is not whole, 3 where it is and a level is passed.
+        """
         processes = len(segment_paths(self.directory)) - self.before
         try:
             self.book.append(Exit(code=ended.code, signal=ended.signal, processes=processes))
+            passed = self._look_at_levels()
             self.book.seal("finished")
             if processes == 0:
                 say(_nothing_seen(ended))
@@ -58,12 +63,20 @@ class Supervised:
                 recount=Recount(price=Pricer().price, digest=TABLE.digest),
                 outside=Outside(witnesses=witnesses, quorum=len(witnesses)),
             )
-            _write_status(self.directory, reading, ended)
+            _write_status(self.directory, reading, ended, passed=passed)
         except (AuditorError, OSError) as error:
             say(f"the run could not be closed: {error}")
             return 1
         say(_last_line(reading, self.directory))
-        return 0 if _is_whole(reading) else 1
+        if not _is_whole(reading):
+            return int(ExitCode.FAILURE)
+        return int(ExitCode.THRESHOLD if passed else ExitCode.PASS)
+
+    def _look_at_levels(self) -> bool:
+        """Whether a level is passed; of one that nobody was told of, somebody is told now."""
+        if self.settings is None:
+            return False
+        return alarm.look_last(self.settings, self.directory, self.run_id, lambda task: task(self.book))
 
     def _ask_witness(self) -> None:
         """The ledger is co-signed, where a witness is set and answers in time; the run is whole without."""
@@ -95,6 +108,7 @@ def run(words: Sequence[str], settings: Settings, directory: Path) -> int:
         say("the command runs unaudited")
         return run_child(command, os.environ).code
     supervised.witness = witness
+    supervised.settings = settings if settings.alerts else None
     if settings.probe:
         measure_devices(supervised.book)
     environment = environment_for(
@@ -191,7 +205,7 @@ def _last_line(reading: Reading, directory: Path) -> str:
     return f"{floor}{total} operations in {steps}; ledger {reading.verdict}; see: auditor report {directory}"
 
 
-def _write_status(directory: Path, reading: Reading, ended: Ended) -> None:
+def _write_status(directory: Path, reading: Reading, ended: Ended, *, passed: bool) -> None:
     """The verdict for scripts; a view that can be thrown away."""
     status = {
         "schema": "auditor.status/1",
@@ -201,6 +215,7 @@ def _write_status(directory: Path, reading: Reading, ended: Ended) -> None:
         "reasons": list(reading.reasons),
         "steps": reading.steps,
         "total_ops": str(reading.operations.total),
+        "level_passed": passed,
     }
     temporary = directory / f".{STATUS_FILE}.{os.getpid()}"
     temporary.write_text(json.dumps(status, indent=2) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from auditor.records import (
     MOST_FORMS,
     MOST_TALLIES,
     WEIGHTS_LIMIT_BYTES,
+    Alert,
     Body,
     Exit,
     Folded,
@@ -154,7 +155,7 @@ class SegmentBook:
             "resumed": self._resumed,
         }
 
-    def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit) -> Head:
+    def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit | Alert) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
             return self._write([body])

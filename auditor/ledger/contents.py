@@ -19,6 +19,7 @@ from auditor.records import (
     MOST_TOLD,
     TALLIES_LIMIT_BYTES,
     WEIGHTS_LIMIT_BYTES,
+    Alert,
     Body,
     Cumulative,
     Folded,
@@ -241,6 +242,10 @@ class Contents:
                 self._notes.append(body)
             case SecondOpinion():
                 _check_opinion(body)
+                self._tell(body)
+            case Alert():
+                parse_ops(body.at)
+                parse_ops(body.counted)
                 self._tell(body)
             case _:
                 self._tell(body)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Ended = SegmentReading | SegmentSum
 _MOST_ALIKE = 20  # findings of one kind that are listed one by one
 _MOST_NAMED = 5
+STILL_WRITTEN = "is still being written"
 
 
 class Verdict(StrEnum):
@@ -109,7 +110,7 @@ def _end(segment: Ended) -> Finding | None:
     if segment.sealed or segment.broken:
         return None
     if segment.live:
-        text = f"{segment.name} is still being written: what it has done since {segment.ended} is not counted yet."
+        text = f"{segment.name} {STILL_WRITTEN}: what it has done since {segment.ended} is not counted yet."
     else:
         text = (
             f"{segment.name} was never closed: its process was killed, the power was lost, or its disk took no more. "
@@ -236,6 +237,12 @@ def of_folded(segments: Iterable[SegmentReading]) -> Iterator[Finding]:
             f"Shapes never came to rest, so {number} intervals hold amounts and no tallies: their {total} operations "
             "are part of the total, exactly as recorded, and cannot be counted again.",
         )
+
+
+def missing(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Why operations may be missing up to the last records, in words: that more will be written is no reason."""
+    incomplete = (finding.text for finding in findings if finding.verdict is Verdict.INCOMPLETE)
+    return tuple(text for text in incomplete if STILL_WRITTEN not in text)
 
 
 def floor(findings: Iterable[Finding], operations: Operations) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from auditor.ledger.contents import Contents
 from auditor.ledger.log import Ending, Scanner
 from auditor.ledger.packed import open_segment
 from auditor.ledger.places import is_held, name_of
-from auditor.records import Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
+from auditor.records import Alert, Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ class SegmentReading:
     resumed: tuple[ResumedAt, ...]
     abandoned: Operations  # the part of `operations` that was asked to be kept apart
     abandoned_steps: int
+    alerts: tuple[Alert, ...]  # levels that were passed, and of which somebody was told
     exit: Exit | None
 
 
@@ -158,6 +159,7 @@ class _Reader:
             resumed=contents.resumed(),
             abandoned=contents.abandoned(),
             abandoned_steps=self._kept.abandoned_steps if self._kept else 0,
+            alerts=contents.notes(Alert),
             exit=next(iter(contents.notes(Exit)[-1:]), None),
         )
 

@@ -61,6 +61,7 @@ class Reading:
     abandoned_steps: int  # of the rank that gave up the most
     verdict: Verdict
     reasons: tuple[str, ...]  # the worst first
+    missing: tuple[str, ...]  # of these, why operations may be missing from what has been written so far
     records: int
     ranks_expected: int
     ranks_seen: int
@@ -219,6 +220,7 @@ def _conclude(
     said += agreement.of_ranks(segments)
     said += findings.of_launchers(segments, len(segments) - len(launchers) + unreadable)
     said += findings.of_operations(operations)
+    missing = findings.missing(said)
     said += findings.floor(said, operations)
     said[:0] = findings.of_anchors(said, coverage)
     return Reading(
@@ -235,6 +237,7 @@ def _conclude(
         abandoned_steps=_most(segments, lambda segment: segment.abandoned_steps),
         verdict=findings.worst(said),
         reasons=tuple(finding.text for finding in findings.sorted_by_weight(said)),
+        missing=missing,
         records=sum(segment.records for segment in segments),
         ranks_expected=expected,
         ranks_seen=len(ranks),

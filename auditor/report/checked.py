@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.report import cases
 from auditor.report import explained as explaining
+from auditor.report import warning as warnings
 from auditor.report.ancestry import ancestry_of
 from auditor.report.json_text import ledgers_plain
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from auditor.rules.explaining import Explanation
     from auditor.rules.model import Rule
     from auditor.rules.verdict import Judged
+    from auditor.warning.forecast import Outlook
+    from auditor.warning.passing import Mark
 
 SCHEMA = "auditor.check/1"
 MODE_WORDS = {
@@ -48,6 +51,8 @@ class Checked:
     judged: Sequence[Judged]
     cases: Sequence[Case]
     explained: Explanation | None
+    outlook: Outlook
+    marks: Sequence[Mark]
 
     @property
     def reading(self) -> Reading:
@@ -76,6 +81,7 @@ def blocks(page: Checked) -> Iterator[Block]:
         yield from explaining.blocks(page.explained, subject)
     else:
         yield from _thresholds(page)
+        yield from warnings.blocks(page.outlook, page.marks)
         yield from cases.blocks(cases.grouped(page.cases, subject))
         yield from _standings(page)
     yield Heading("Packs")
@@ -181,6 +187,7 @@ def to_plain(page: Checked) -> dict[str, Any]:
         "packs": [{"name": one.name, "version": one.version, "digest": one.digest} for one in subject.ruleset.packs],
         "models": [_model(one, subject) for one in page.judged],
         "cases": [_case(one, subject) for one in page.cases],
+        "warning": warnings.to_plain(page.outlook, page.marks),
         "explained": None if page.explained is None else explaining.to_plain(page.explained),
         "notice": NOT_LEGAL_ADVICE,
     }

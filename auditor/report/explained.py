@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auditor.rules.changes import Change
     from auditor.rules.explaining import Explanation, Operand
     from auditor.rules.expressions import Result
-    from auditor.rules.model import Rule
+    from auditor.rules.model import Duty, Rule
 
 _ANSWERS = {True: "yes", False: "no", None: "open"}
 _MOST_MEMBERS = 8
@@ -68,7 +68,18 @@ def _history(rule: Rule, subject: Subject) -> Iterator[tuple[str, str]]:
         yield "", f"{one.day}: {one.words} [{one.certainty}]"
 
 
+def _duty_words(duty: Duty, subject: Subject) -> str:
+    """What is to be done by when, of whom it is asked, and where that is written."""
+    begins = " or ".join(one.replace("_", " ") for one in duty.begins)
+    by = f"By {duty.day}" if duty.day else f"Within {plural(duty.within_days, 'day')} of: {begins}"
+    asked = f" Asked where: {duty.when.text}." if duty.when else ""
+    return f"{by}. {duty.words}{asked} [{duty.certainty}] {subject.ruleset.cite(duty.sources)}"
+
+
 def _texts(rule: Rule, subject: Subject) -> Iterator[Block]:
+    if rule.duties:
+        yield Heading("What falls due")
+        yield Pairs(tuple((duty.id, _duty_words(duty, subject)) for duty in rule.duties))
     values = rule.values_on(subject.as_of)
     if values:
         yield Heading("Numbers that it prints")

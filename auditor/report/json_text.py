@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from auditor.report import cases, coverage
+from auditor.report import cases, coverage, warning
 from auditor.report.observation_page import process_plain
 from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
@@ -57,6 +57,7 @@ def to_plain(view: View) -> dict[str, Any]:
         "observed": [process_plain(process) for process in view.observed],
         "rules": [_rule(finding) for finding in view.rules],
         "cases": cases.to_plain(view.cases),
+        "warning": warning.to_plain(view.outlook, view.marks),
         "notice": NOT_LEGAL_ADVICE,
     }
 

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.errors import MissingExtra
-from auditor.report import cases, charts, coverage, devices, judgement, statements, svg, words
+from auditor.report import (
+    cases,
+    charts,
+    coverage,
+    devices,
+    horizon,
+    judgement,
+    statements,
+    svg,
+    warning,
+    words,
+)
 from auditor.report.observation_page import OBSERVED
 from auditor.tally import Phase
 from auditor.units import share
@@ -45,6 +56,7 @@ def render(view: View) -> str:
             chips=devices,
             judging=judgement,
             observed=OBSERVED,
+            early=warning,
             command=shlex.join(view.run.command),
             counters=", ".join(view.run.counters) or "none",
             breakdowns=_breakdowns(view),
@@ -127,13 +139,16 @@ def _short(names: Sequence[str]) -> str:
 def _pictures(view: View) -> dict[str, list[tuple[str, Markup]]]:
     """Each chart twice, drawn for a wide and for a narrow page."""
     lines = [(ops, _short(names)) for ops, names in _lines(view)]
-    found: dict[str, list[tuple[str, Markup]]] = {"total": [], "phases": [], "families": []}
+    found: dict[str, list[tuple[str, Markup]]] = {"total": [], "phases": [], "families": [], "horizon": []}
     for kind, width in (("wide", _WIDE), ("narrow", _NARROW)):
         drawn = {
             "total": charts.cumulative(view.course, lines, name=f"total-{kind}", width=width),
             "phases": charts.phases_by_step(view.course, name=f"phases-{kind}", width=width),
             "families": charts.families(view.operations.by_family, name=f"families-{kind}", width=width),
+            "horizon": horizon.draw(view.outlook, view.names, name=f"horizon-{kind}", width=width),
         }
         for chart, text in drawn.items():
+            if not text:
+                continue
             found[chart].append((kind, Markup(text)))  # noqa: S704 - charts escape every text they are given
     return found

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
-from auditor.report import cases, coverage, plain, statements
+from auditor.report import cases, coverage, plain, statements, warning
 from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -62,6 +62,7 @@ def page(view: View) -> Iterator[Block]:
     """The report's parts in the order in which they are read."""
     yield from _headline(view)
     yield from _thresholds(view)
+    yield from warning.blocks(view.outlook, view.marks)
     yield from cases.blocks(view.cases)
     yield from _operations(view)
     yield from _unpriced(view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from auditor.lineage.family import Family
@@ -16,6 +17,7 @@ from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
 from auditor.rules.facts import read_answers
 from auditor.rules.model import Mode
 from auditor.rules.verdict import Finding
+from auditor.warning.forecast import marks_of, warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     from auditor.hardware.catalogue import Catalogue
     from auditor.hardware.chips import Source
     from auditor.ledger.reading import Reading
+    from auditor.levels import Level
     from auditor.operations import Operations
     from auditor.report.cases import Groups
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
     from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
+    from auditor.rules.plan import Plan
+    from auditor.warning.forecast import Outlook
+    from auditor.warning.passing import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +123,8 @@ class View:
         Finding | None
     )  # of those not reached the line that the count is nearest to, an undetermined one before all
     course: Course
+    outlook: Outlook
+    marks: tuple[Mark, ...]  # the levels that are set
     digests: Mapping[str, str]
 
     @property
@@ -136,12 +144,17 @@ def build(
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
     family: Family | None = None,
+    plan: Plan | None = None,
+    levels: Sequence[Level] = (),
+    moment: datetime | None = None,
 ) -> View:
     """The view of a ledger under these rules on the day ``as_of``; ``generated`` is the time to print.
 
     ``facts``: answers to what rules ask and no record shows, as `auditor.rules` takes them. ``mode``: which of
     the rules bind; ``generators``: all that made unpublished data for the training, None where nobody says.
     ``family``: what else is known of the model that the ledger is of; the ledger alone, where it is left out.
+    ``plan`` and ``levels``: what the early warning is held against, at ``moment``, the day of the law where it is left
+    out.
     """
     family = family or Family.of(reading)
     ledger = _ledger(reading)
@@ -151,6 +164,7 @@ def build(
     subject = asked.subject_of(family, ruleset, as_of=as_of, answers=answers, mode=mode, generators=generators)
     rules = tuple(judged.finding for judged in subject.judged())
     hardware = devices.describe_all(reading.devices, catalogue=catalogue, ruleset=ruleset, as_of=as_of)
+    moment = moment or datetime.combine(as_of, time(), UTC)
     return View(
         generated=generated,
         as_of=as_of,
@@ -181,6 +195,8 @@ def build(
             default=None,
         ),
         course=course(reading.segments, reading.steps),
+        outlook=warn(reading, subject, plan, moment),
+        marks=tuple(marks_of(reading, subject, levels)),
         digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
         | {f"{pack.name} {pack.version}": pack.digest for pack in ruleset.packs if pack.own},
     )

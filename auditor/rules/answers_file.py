@@ -10,6 +10,7 @@
       n2_ops: {value: 1.1e26, source: "who says so, and when"}
     generators:            # every model whose unpublished data was trained on; [] where there was none
       - {name: teacher, published: false, trained_on_ops: 3e24, generation_ops: 1e24, training_ops: 2e26}
+    plan: {tokens: 1.5e13, tokens_per_step: 4194304}    # see `auditor.rules.plan`
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from auditor.errors import RuleError, UnitError
 from auditor.rules.expressions import Kind, Result
 from auditor.rules.facts import read_answers
 from auditor.rules.generators import Generator
+from auditor.rules.plan import Plan, read_plan
 from auditor.units import parse_ops
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Answers:
     values: Values
     origins: Mapping[str, str]
     generators: tuple[Generator, ...] | None
+    plan: Plan | None = None
 
     @classmethod
     def none(cls) -> Answers:
@@ -55,7 +58,7 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
     Raises: RuleError: a name that no rule asks for, an answer of another kind, or generators that contradict
     themselves; with file, line and field.
     """
-    fields = read_yaml(path, RuleError).fields(required=("schema",), optional=("answers", "generators"))
+    fields = read_yaml(path, RuleError).fields(required=("schema",), optional=("answers", "generators", "plan"))
     if fields["schema"].text() != SCHEMA:
         fields["schema"].fail(f"{SCHEMA!r}")
     stated: dict[str, object] = {}
@@ -70,7 +73,17 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
         stated[name] = value.flag() if ruleset.facts[name].kind is Kind.TRUTH else value.text()
         values |= _answer(name, stated[name], value, ruleset)
         origins[name] = f"{path.name}, line {node.line}{source}"
-    return Answers(stated=stated, values=values, origins=origins, generators=_generators(fields.get("generators")))
+    return Answers(
+        stated=stated,
+        values=values,
+        origins=origins,
+        generators=_generators(fields.get("generators")),
+        plan=_plan(fields.get("plan"), path),
+    )
+
+
+def _plan(node: Node | None, path: Path) -> Plan | None:
+    return None if node is None else read_plan(node, f"{path.name}, line {node.line}")
 
 
 def _with_source(node: Node, fact: Fact) -> tuple[Node, str]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError, UnitError
+from auditor.rules import duties
 from auditor.rules.certainty import Certainty
 from auditor.rules.counter import Counter
 from auditor.rules.expressions import Expression, Name, Unit
@@ -40,7 +41,10 @@ _OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {
     RuleKind.CASE_TEST: ("paragraphs",),
     RuleKind.STATEMENT: (),
 }
-_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {RuleKind.CASE_TEST: ("counter", "models")}
+_ALSO_OF_KIND: Mapping[RuleKind, tuple[str, ...]] = {
+    RuleKind.CASE_TEST: ("counter", "models"),
+    RuleKind.MODEL_THRESHOLD: ("duties",),
+}
 
 
 def rule(node: Node, names: Names) -> Rule:
@@ -72,6 +76,7 @@ def rule(node: Node, names: Names) -> Rule:
         values=values,
         milestones=tuple(_milestone(part) for part in fields["milestones"]) if "milestones" in fields else (),
         models=texts(fields.get("models")),
+        duties=duties.read(fields.get("duties"), values, names, lambda part: _expression(part, known)),
         definitions={name: part.text() for name, part in _mapping(fields.get("definitions")).items()},
         notes=texts(fields.get("notes")),
         sources=sources(fields["sources"], names),

@@ -188,6 +188,29 @@ class Milestone:
     certainty: Certainty
 
 
+class Begins(StrEnum):
+    """What sets the time of a duty running."""
+
+    MET = "met"  # the line is reached
+    KNOWN = "known_to_be_met"  # it is known that the line will be reached
+    STARTED = "training_begins"  # the record of the training begins
+    DAY = "day"  # nothing but the day that the rule names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """What whoever trains has to do by a day: ``within_days`` after the first of what ``begins`` it, or by ``day``."""
+
+    id: str
+    words: str
+    begins: tuple[Begins, ...]
+    within_days: int
+    day: date | None
+    when: Expression | None  # of whom it is asked; None of everybody to whom the rule applies
+    sources: tuple[str, ...]
+    certainty: Certainty
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule of one authority."""
@@ -210,6 +233,7 @@ class Rule:
     paragraphs: tuple[Paragraph, ...]
     values: tuple[Value, ...]
     milestones: tuple[Milestone, ...]
+    duties: tuple[Duty, ...]
     definitions: Mapping[str, str]
     models: tuple[str, ...]  # that it names, as a letter to a maker does
     notes: tuple[str, ...]
@@ -221,6 +245,13 @@ class Rule:
         """All tests of the rule, its line left aside."""
         clauses = tuple(clause.when for clause in (*self.conditions, *self.exclusions))
         return clauses + tuple(paragraph.when for paragraph in self.paragraphs)
+
+    @property
+    def needed_ops(self) -> int:
+        """The least whole amount of operations that reaches the line; 0 where it has none."""
+        if self.threshold is None:
+            return 0
+        return self.threshold.ops + (0 if self.threshold.comparison == ">=" else 1)
 
     def values_on(self, day: date) -> dict[str, Value]:
         """The rule's numbers that hold on a day."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from auditor.rules.expressions import Values
 
 ORIGINAL = "original_ops"  # asked, where no record of the models shows it that the judged one was made from
+PARTS_MISSING = "parts of the run are not in the record"
 _MOST_PARTS = 3  # kinds of operations that a sentence names
 
 
@@ -171,7 +172,7 @@ def total(
     ``answers``: of which ``prior_ops`` is what was spent before this record; what the ancestors show of that already is
     not added again. ``missing``: why more may count than all of them show, where the law counts all training.
     """
-    counter = _answered(counter, answers)
+    counter = answered(counter, answers)
     of_model = counter.scope is Scope.MODEL
     selected = select(counter, ancestors, named=[one.name for one in generators or ()])
     record = count(counter, operations, abandoned)
@@ -224,7 +225,7 @@ def _of_ancestors(selected: Selected) -> Iterator[str]:
             yield f"the training of {one.name} may count, and is not known whole"
 
 
-def _answered(counter: Counter, answers: Values) -> Counter:
+def answered(counter: Counter, answers: Values) -> Counter:
     """The counter with each line as answers have it: left out for a yes, undetermined while a counted one is open."""
     return replace(counter, lines=tuple(_line_of(line, answers) for line in counter.lines))
 
@@ -254,7 +255,7 @@ def _decide(
 
 
 def _missing(operations: Operations, lower_bound: bool) -> list[str]:
-    missing = ["parts of the run are not in the record"] if lower_bound else []
+    missing = [PARTS_MISSING] if lower_bound else []
     if not operations.complete:
         missing.append(f"{len(operations.unpriced)} operators have no price")
     return missing

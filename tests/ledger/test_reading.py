@@ -14,7 +14,7 @@ from auditor.ledger import Recount, read_ledger
 from auditor.ledger.curve import MOST_POINTS
 from auditor.ledger.notices import MOST_SIGHTS
 from auditor.operations import Amount, add_up
-from auditor.records import Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
+from auditor.records import Alert, Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
 from tests.ledger.conftest import rewrite
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def test_another_formula_table_changes_the_total_and_not_the_verdict(run, good: 
     assert run.read(recount=Recount(price=Pricer().price, digest="f" * 64)).reasons == run.read().reasons
 
 
+ALERT = Alert(name="executed@1", level="1", rule="", at="1", counted="many", told="")
 OPINION = SecondOpinion(counter="x", model="", inputs="", ours="8", theirs="", unavailable="", explained=(), modules=())
 FALSEHOODS = {
     "a step left out": lambda b: (
@@ -197,6 +198,7 @@ FALSEHOODS = {
     "a record after the seal": lambda b: (
         [b, Gap(cause="ledger", message="", lower_bound=False)] if isinstance(b, Seal) else b
     ),
+    "an alert without an amount": lambda b: [b, ALERT] if b.kind == "genesis" else b,
     "an opinion without an amount": lambda b: [b, OPINION] if b.kind == "genesis" else b,
     "a purpose that there is not": lambda b: [b, PurposeChange(purpose="leisure")] if b.kind == "genesis" else b,
     "a negative rank": lambda b: replace(b, rank=-1) if b.kind == "genesis" else b,

@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from auditor.errors import LedgerInvalid
-from auditor.records import TALLIES_LIMIT_BYTES, SecondOpinion
+from auditor.records import TALLIES_LIMIT_BYTES, Alert, SecondOpinion
 from auditor.state import State
 from tests.ledger.conftest import WEIGHTS
 
@@ -48,6 +48,7 @@ def golden(run):
     state = State.of(book)
     book.weights(dataclasses.replace(WEIGHTS, step=6))
     book.append(state.resumed())
+    book.append(Alert(name="executed@1", level="1", rule="", at="1", counted="8", told="webhook"))
     book.hardware("observed", "GPU-1", {"energy_mj": "6"})
     fold(run, book)
     book.seal("finished")

@@ -34,6 +34,7 @@ ERRORS = {
     "NativeUnavailable": ("CountingError", 1),
     "HardwareError": ("AuditorError", 1),
     "DeviceError": ("AuditorError", 1),
+    "AlertError": ("AuditorError", 1),
     "LedgerError": ("AuditorError", 1),
     "LedgerUnwritable": ("LedgerError", 1),
     "LedgerInvalid": ("LedgerError", 4),

@@ -188,6 +188,12 @@ def steady() -> Callable[[View], View]:
             view,
             run=dataclasses.replace(view.run, started="2026-11-22T21:40:00Z", ended="2026-11-22T21:41:30Z"),
             ledger=dataclasses.replace(view.ledger, head="0" * 64, keys=("2" * 64,)),
+            outlook=dataclasses.replace(
+                view.outlook,
+                pace=dataclasses.replace(view.outlook.pace, since_us=0, until_us=0),
+                executed=None,
+                fault="the run has ended, and no plan says that it goes on",
+            ),
             digests=dict.fromkeys(view.digests, "1" * 64),
         )
 

@@ -89,10 +89,12 @@ def test_what_is_an_inference_of_the_sources_is_marked_as_one(ruleset: RuleSet) 
 
 def test_nothing_is_asked_grouped_or_cited_that_no_rule_uses(ruleset: RuleSet) -> None:
     named = {name for rule in ruleset.rules for expression in rule.expressions for name in expression.names}
+    named |= {name for rule in ruleset.rules for duty in rule.duties if duty.when for name in duty.when.names}
     named |= {line.left_out_if for counter in ruleset.counters.values() for line in counter.lines}
     assert ruleset.facts.keys() - named == {"prior_ops"}  # which totals take
     assert ruleset.groups.keys() <= named
     parts = [part for rule in ruleset.rules for part in (rule, *rule.history, *rule.conditions, *rule.exclusions)]
+    parts += [duty for rule in ruleset.rules for duty in rule.duties]
     parts += [*ruleset.counters.values(), *ruleset.groups.values()]
     assert {source for part in parts for source in part.sources} == ruleset.sources.keys()
 

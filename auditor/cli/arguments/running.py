@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from auditor.cli.arguments.shared import Parser, add_jobs_argument, add_rules_argument, duration_s
+from auditor.cli.arguments.shared import (
+    Parser,
+    add_alert_argument,
+    add_jobs_argument,
+    add_rules_argument,
+    duration_s,
+)
 
 _PURPOSES = "pre-training | fine-tuning | reinforcement-learning | synthetic-data | evaluation | exploration"
 
@@ -40,6 +46,7 @@ def add_run(verbs: argparse._SubParsersAction[Parser]) -> None:
     )
     run.add_argument("--live-sum", action="store_true", help="ranks keep their sum in the job's own store, for status")
     add_rules_argument(run)
+    add_alert_argument(run)
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE ...", help="run a module")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="what to run")
 

@@ -91,6 +91,27 @@ def add_law_arguments(parser: argparse.ArgumentParser) -> None:
     add_day_arguments(parser)
     add_rules_argument(parser)
     parser.add_argument("--answers", metavar="FILE", help="answers to what rules ask and no record shows (YAML)")
+    parser.add_argument(
+        "--plan",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="where the training is to end: end=2027-03-01, steps=1e6, operations=3e25, or tokens=1.5e13 with"
+        " tokens_per_step=4e6; also known_since=DATE and source=TEXT",
+    )
+    add_alert_argument(parser)
+
+
+def add_alert_argument(parser: argparse.ArgumentParser) -> None:
+    """The verb takes levels."""
+    parser.add_argument(
+        "--alert",
+        metavar="LEVEL",
+        action="append",
+        default=[],
+        help="a level to be told of: 80%% of each line that binds, RULE=80%% of one, 2e25 of all operations; may be"
+        " repeated (default: the setting alerts)",
+    )
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
