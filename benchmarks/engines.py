@@ -45,7 +45,7 @@ def by_ray(lake: Path, by: str) -> dict[str, int]:
 
     ray.init(num_cpus=1, include_dashboard=False, ignore_reinit_error=True)
     try:
-        blocks = ray.data.read_parquet(sorted(map(str, lake.glob("*.parquet"))), columns=[by, "executed_ops"])
+        blocks = ray.data.read_parquet(sorted(map(str, lake.glob("*.parquet")))).select_columns([by, "executed_ops"])
         found: dict[str, int] = {}
         for row in blocks.map_batches(partly, batch_format="pyarrow").take_all():
             found[row[by]] = found.get(row[by], 0) + int(row["executed_ops_sum"] or 0)
