@@ -1,6 +1,6 @@
 """What a job of thousands of ranks costs to add up, to verify and to compress, as Markdown.
 
-python benchmarks/scale.py                       # up to 16,384 ranks, and 1,024 of them whole over 30 days; about 6 GB
+python benchmarks/scale.py                       # up to 16,384 ranks, and 1,024 of them over 30 days; 4 GB at once
 python benchmarks/scale.py --quick               # the same rows, small
 python benchmarks/scale.py --only merge          # or verify, compress
 python benchmarks/scale.py --place DIR --out FILE  # ledgers stay in DIR, and are taken from there again
