@@ -1,7 +1,7 @@
 """Each side of every line, and where every rule stands on the days around each of its dates (days.csv).
 
-Lines stand in reference.csv, drawn up from the sources. days.csv was printed from the packs and then read row by row: it
-keeps what was read, and is no second source.
+Lines stand in reference.csv, drawn up from the sources. days.csv was printed from the packs and then read row by row:
+it keeps what was read, and is no second source.
 """
 
 from __future__ import annotations
