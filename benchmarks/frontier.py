@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from ledger import describe_machine
-from simulation import Layout, Part, Place, trace
+from simulation import Layout, Part, Place, Traced, trace
 from workloads import dense_transformer, mixture_of_experts
 from workloads.dense_transformer import LLAMA_405B, Dense
 from workloads.mixture_of_experts import DEEPSEEK_V3, Mixture
@@ -136,13 +136,13 @@ def build(subject: Subject, kind: Kind, mesh: DeviceMesh) -> Part:
     return Part(stage, tokens if ends["first"] else states, scores if ends["last"] else states, dense_transformer.loss)
 
 
-def trace_kind(subject: Subject, kind: Kind) -> Operations:
+def trace_kind(subject: Subject, kind: Kind) -> Traced:
     """What one rank of that kind computes in a step; once in a process."""
     warnings.simplefilter("ignore")
     return trace(subject.layout, kind.place, lambda mesh: build(subject, kind, mesh), subject.sizes.context)
 
 
-def trace_all(subjects: Sequence[Subject], processes: int) -> list[list[tuple[Kind, Operations]]]:
+def trace_all(subjects: Sequence[Subject], processes: int) -> list[list[tuple[Kind, Traced]]]:
     """One rank of each kind of each subject, each in a process of its own."""
     found = [kinds(subject) for subject in subjects]
     forked = multiprocessing.get_context("forkserver")
@@ -171,12 +171,12 @@ def subjects(full: int | None) -> list[Subject]:
     return [*plain, *(replace(subject, checkpointing=True) for subject in plain)]
 
 
-def world_total(found: Sequence[tuple[Kind, Operations]]) -> Operations:
+def world_total(found: Sequence[tuple[Kind, Traced]]) -> Operations:
     """What all ranks compute in a step."""
-    return add_up([(operations, kind.ranks) for kind, operations in found])
+    return add_up([(one.operations, kind.ranks) for kind, one in found])
 
 
-def as_json(subject: Subject, found: Sequence[tuple[Kind, Operations]]) -> dict[str, Any]:
+def as_json(subject: Subject, found: Sequence[tuple[Kind, Traced]]) -> dict[str, Any]:
     """What was traced, exactly."""
     kinds_found = [
         {
@@ -184,16 +184,17 @@ def as_json(subject: Subject, found: Sequence[tuple[Kind, Operations]]) -> dict[
             "ranks": kind.ranks,
             "dense": kind.dense,
             "routed": kind.routed,
-            "operations": [[*bucket, *map(wire, amount)] for bucket, amount in operations],
-            "unpriced": dict(operations.unpriced),
+            "calls": one.calls,
+            "operations": [[*bucket, *map(wire, amount)] for bucket, amount in one.operations],
+            "unpriced": dict(one.operations.unpriced),
         }
-        for kind, operations in found
+        for kind, one in found
     ]
     head = {"model": subject.sizes.name, "layers": layers(subject), "checkpointing": subject.checkpointing}
     return head | {"world": subject.layout.world, "sequences": subject.layout.sequences, "kinds": kinds_found}
 
 
-def table(subject: Subject, found: Sequence[tuple[Kind, Operations]]) -> list[str]:
+def table(subject: Subject, found: Sequence[tuple[Kind, Traced]]) -> list[str]:
     """One model's ranks, and their sum."""
     sizes, layout = subject.sizes, subject.layout
     cut = f"pipeline {layout.pipeline}, data {layout.data}, " + (
@@ -202,18 +203,19 @@ def table(subject: Subject, found: Sequence[tuple[Kind, Operations]]) -> list[st
     again = "layers checkpointed" if subject.checkpointing else "nothing checkpointed"
     lines = [f"## {sizes.name}, {layers(subject)} layers, {again}", ""]
     lines += [f"{layout.world:,} ranks ({cut}); {layout.sequences:,} sequences of {sizes.context:,} tokens a step.", ""]
-    lines += ["| kind of rank | ranks | layers | matrix operations | all operations |", "|---|---:|---:|---:|---:|"]
-    for kind, operations in found:
-        lines.append(_row(kind.name, kind.ranks, kind.dense + kind.routed, operations))
-    return [*lines, _row("**all ranks**", layout.world, layers(subject), world_total(found)), ""]
+    lines += ["| kind of rank | ranks | layers | calls of a rank | matrix operations | all operations |"]
+    lines += ["|---|---:|---:|---:|---:|---:|"]
+    for kind, one in found:
+        lines.append(_row(kind.name, kind.ranks, kind.dense + kind.routed, f"{one.calls:,}", one.operations))
+    return [*lines, _row("**all ranks**", layout.world, layers(subject), "", world_total(found)), ""]
 
 
-def _row(name: str, ranks: int, num_layers: int, operations: Operations) -> str:
+def _row(name: str, ranks: int, num_layers: int, calls: str, operations: Operations) -> str:
     matrix = operations.select(families=MATRIX_FAMILIES).executed_ops
-    return f"| {name} | {ranks:,} | {num_layers} | {wire(matrix)} | {wire(operations.total)} |"
+    return f"| {name} | {ranks:,} | {num_layers} | {calls} | {wire(matrix)} | {wire(operations.total)} |"
 
 
-def beside_published(subject: Subject, found: Sequence[tuple[Kind, Operations]]) -> list[str]:
+def beside_published(subject: Subject, found: Sequence[tuple[Kind, Traced]]) -> list[str]:
     """A whole run by the sum over all ranks, without what was repeated, and by what is published of it."""
     sizes, layout, total = subject.sizes, subject.layout, world_total(found)
     tokens = layout.sequences * sizes.context

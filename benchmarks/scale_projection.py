@@ -22,7 +22,6 @@ HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE.parent / "docs" / "scale.md"
 BEGIN, END = "<!-- begin: benchmarks/scale_projection.py -->\n", "<!-- end -->\n"
 CORES = 64  # of a verifier's machine
-_OPEN = "not measured yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +57,23 @@ JOBS = (
 )
 
 
-def read_units() -> dict[str, int | None]:
-    """Each unit cost by its name; None where it was not measured."""
+def read_units() -> dict[str, int]:
+    """Each unit cost by its name."""
     document = json.loads((HERE / "unit_costs.json").read_text(encoding="utf-8"))
     return {name: one["value"] for name, one in document.items()}
 
 
-def project(job: Job, units: dict[str, int | None]) -> dict[str, float | None]:
+def project(job: Job, units: dict[str, int]) -> dict[str, float]:
     """Sizes in bytes and times in CPU seconds of the job."""
-    known = {name: value for name, value in units.items() if value is not None}
-    merge_us = units["merge_cpu_us_of_a_segment"]
-    rank_bytes = job.intervals * known["interval_bytes"] + job.attempts * known["segment_bytes"]
+    rank_bytes = job.intervals * units["interval_bytes"] + job.attempts * units["segment_bytes"]
     return {
         "rank_bytes": rank_bytes,
         "all_bytes": rank_bytes * job.ranks,
-        "merge_cpu_s": None if merge_us is None else job.segments * merge_us / 1e6,
-        "verify_cpu_s": job.records / known["verify_records_per_cpu_s"],
-        "recount_cpu_s": job.records / known["recount_records_per_cpu_s"],
-        "rank_write_cpu_s": job.intervals * known["write_cpu_us"] / 1e6,
-        "held_up_share": known["interval_hold_up_us"] / (job.interval_s * 1e6),
+        "merge_cpu_s": job.segments * units["merge_cpu_us_of_a_segment"] / 1e6,
+        "verify_cpu_s": job.records / units["verify_records_per_cpu_s"],
+        "recount_cpu_s": job.records / units["recount_records_per_cpu_s"],
+        "rank_write_cpu_s": job.intervals * units["write_cpu_us"] / 1e6,
+        "held_up_share": units["interval_hold_up_us"] / (job.interval_s * 1e6),
     }
 
 
@@ -86,8 +83,7 @@ def table() -> str:
     document = json.loads((HERE / "unit_costs.json").read_text(encoding="utf-8"))
     lines = ["| unit cost | | measured by |", "|---|---:|---|"]
     for name, one in document.items():
-        value = "open" if one["value"] is None else f"{one['value']:,}"
-        lines.append(f"| `{name}`: {one['what']} | {value} | {one['report'] or one['row']} |")
+        lines.append(f"| `{name}`: {one['what']} | {one['value']:,} | {one['report'] or one['row']} |")
     rows = [(job, project(job, units)) for job in JOBS]
     heads = [f"{job.ranks:,} ranks, {job.days} days, {_often(job.attempts)}" for job, _ in rows]
     lines += ["", f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(rows)]
@@ -99,7 +95,7 @@ def table() -> str:
         lines.append(_line(f"{name}, CPU", [_time(one[key]) for _, one in rows]))
         lines.append(_line(f"{name}, on {CORES} cores", [_time(one[key], CORES) for _, one in rows]))
     lines.append(_line("writing, CPU of a rank over the run", [_time(one["rank_write_cpu_s"]) for _, one in rows]))
-    share = [f"{one['held_up_share'] or 0:.5%}" for _, one in rows]
+    share = [f"{one['held_up_share']:.5%}" for _, one in rows]
     return "\n".join([*lines, _line("of a rank's time, taking intervals", share)]) + "\n"
 
 
@@ -111,16 +107,14 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _bytes(number: float | None) -> str:
+def _bytes(number: float) -> str:
     for exponent, unit in ((12, "TB"), (9, "GB"), (6, "MB")):
-        if number is not None and number >= 10**exponent:
+        if number >= 10**exponent:
             return f"{number / 10**exponent:,.1f} {unit}"
     return f"{number:,.0f} bytes"
 
 
-def _time(cpu_s: float | None, cores: int = 1) -> str:
-    if cpu_s is None:
-        return _OPEN
+def _time(cpu_s: float, cores: int = 1) -> str:
     seconds = cpu_s / cores
     for length, unit in ((3600, "h"), (60, "min")):
         if seconds >= length:

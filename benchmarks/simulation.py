@@ -77,6 +77,13 @@ class Part(NamedTuple):
     loss: Callable[[Tensor, Tensor], Tensor]
 
 
+class Traced(NamedTuple):
+    """What a rank computes in a step, and in how many calls of operators that have a price."""
+
+    operations: Operations
+    calls: int
+
+
 class _Alone(PipelineStage):
     """A stage without neighbours: what these would say of its sizes is known."""
 
@@ -100,7 +107,7 @@ def world(layout: Layout, place: Place) -> Iterator[DeviceMesh]:
         dist.destroy_process_group()
 
 
-def trace(layout: Layout, place: Place, build: Callable[[DeviceMesh], Part], context: int) -> Operations:
+def trace(layout: Layout, place: Place, build: Callable[[DeviceMesh], Part], context: int) -> Traced:
     """What the rank at that place computes in one step: forward, backward and update, by the auditor's own counter.
 
     Once in a process: DTensor keeps what it has learned of a world.
@@ -115,7 +122,7 @@ def trace(layout: Layout, place: Place, build: Callable[[DeviceMesh], Part], con
             with auditor.count(simulated=True) as counted:
                 _step(schedule, tokens, first=place.stage == 0, last=place.stage == layout.pipeline - 1)
                 optimizer.step()
-        return counted.operations
+        return Traced(counted.operations, sum(counted.tally.values()))
 
 
 def _by_mesh(module: nn.Module) -> list[dict[str, Any]]:

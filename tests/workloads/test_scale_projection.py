@@ -41,8 +41,3 @@ def test_a_projection_is_the_sum_over_ranks_intervals_and_attempts(projection):
     assert found["all_bytes"] == 3 * (2880 * 300 + 5 * 20_000)
     assert found["merge_cpu_s"] == 3 * 5 * 2
     assert found["verify_cpu_s"] == 3 * 2880 * 2 / 1000
-
-
-def test_what_was_not_measured_is_said_to_be_open(projection):
-    found = projection.project(projection.JOBS[0], projection.read_units() | {"merge_cpu_us_of_a_segment": None})
-    assert found["merge_cpu_s"] is None
