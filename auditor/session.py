@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from auditor import ending
 from auditor.checkpoints import Checkpoints
+from auditor.companions import Companions
 from auditor.config import Settings
 from auditor.console import say
 from auditor.counting import attachment
@@ -38,18 +38,10 @@ from auditor.records import SecondOpinion
 from auditor.state import State
 from auditor.tally import CounterKind, Purpose
 
-if TYPE_CHECKING:
-    from auditor.alarm import Alarm
-    from auditor.in_use import InUse
-    from auditor.live import LiveSum
-    from auditor.watch import Watch
-
 _SHORTEST_INTERVAL_S = 1.0
 _WAIT_FOR_STATE_S = 2.0
 _WAIT_FOR_FIRST_STATE_S = 60.0  # the recorder is still being loaded
 _WAIT_FOR_OPINION_S = 1.0
-_WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
-_WAIT_FOR_ALARM_S = 2.0  # at the end: for whoever is told of a level
 _WAIT_FOR_OPERATOR_S = 0.5  # where a signal ends the process: for a thread that counts to come to rest
 _INTERVAL_SHARE = 0.1  # an interval is at most this share of the time since the start, so that a short run is not lost
 
@@ -105,10 +97,9 @@ class Session:
         self._ender: int | None = None  # the thread that tells that a signal ends the process
         self._stopper: int | None = None
         self._at_rest = threading.Event()
-        self._devices: InUse | None = None
-        self._watch: Watch | None = None
-        self._live: LiveSum | None = None
-        self._alarm: Alarm | None = None
+        self._companions = Companions(
+            self.directory, self.settings, self._run_id, submit=self._submit, stopped=lambda: self._stopped
+        )
         self._recorder = Recorder(
             self._open_book,
             prepare=self._prepare,
@@ -152,15 +143,13 @@ class Session:
         if self._ender is None:
             self._detach()
         self._cut()
-        if self._watch is not None:
-            self._watch.finish()
-        finishing_s = time.monotonic()
+        self._companions.finish()
         if self._watcher is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._write_opinions(self._watcher.stop(_WAIT_FOR_OPINION_S if self._ender is None else 0))
-        self._stop_watching(finishing_s + _WAIT_FOR_DEVICES_S)
+        self._devices_seen()
         self._checkpoints.finish(self.settings.checkpoint_wait_s if self._ender is None else 0)
-        self._stop_alarm()
+        self._companions.tell_last(wait=self._ender is None and self._recorder.failed is None)
         self._recorder.submit(self._writer.problems, opens=False)
         self._recorder.submit(lambda book: book.seal(reason), opens=False)
         if not self._recorder.stop():
@@ -184,21 +173,10 @@ class Session:
         self._recorder.submit(lambda book: book.gap("signal", message, lower_bound=not whole), opens=False)
         self.stop(f"ended by {name}")
 
-    def _stop_watching(self, until_s: float) -> None:
-        if self._watch is not None and not self._watch.join(max(until_s - time.monotonic(), 0)):
+    def _devices_seen(self) -> None:
+        if not self._companions.finished():
             message = "the driver did not answer when the run ended: what the devices did last was not seen"
             self._recorder.submit(lambda book: book.gap("hardware", message, lower_bound=False))
-
-    def _stop_alarm(self) -> None:
-        """Whoever is to be told is told of what was written last; not where a signal ends the process."""
-        if self._alarm is None:
-            return
-        written = threading.Event()
-        self._recorder.submit(lambda _: written.set())
-        wait_s = _WAIT_FOR_ALARM_S if self._ender is None and self._recorder.failed is None else 0.0
-        written.wait(wait_s)
-        self._alarm.finish()
-        self._alarm.join(wait_s)
 
     def _detach(self) -> None:
         if self._sampler is not None:
@@ -375,13 +353,8 @@ class Session:
     # What runs on the recorder's thread.
 
     def _record(self, book: SegmentBook, steps: int, now_ns: int, cut: Cut | None) -> None:
-        if self._watch is not None:
-            self._watch.ask()
         self._writer.interval(book, book.steps + 1, steps, (now_ns - self._segment_began_ns) // 1000, cut)
-        if self._live is not None and book.writer.genesis.role == "rank":
-            self._live.tell(self._earlier_ops + book.operations.total, rank=book.writer.genesis.rank)
-        if self._alarm is not None:
-            self._alarm.ask()
+        self._companions.recorded(book, self._earlier_ops)
 
     def _closes(self, book: SegmentBook | None, place: Place, joined: bool, steps: int, now_ns: int) -> bool:
         """Whether the book ends here, sealed, since the process has another place from now on."""
@@ -393,9 +366,7 @@ class Session:
             self._earlier_ops += book.operations.total
             self._writer.problems(book)
             book.seal(f"became rank {place.rank} of {place.expected_ranks}" if joined else "left its process group")
-        if self._watch is not None and self._devices is not None:
-            self._watch.count_from(now_ns / 1e9)
-            self._devices.declare_again()
+        self._companions.closed(now_ns / 1e9)
         return True
 
     def _formula_failed(self, error: CountingError) -> None:
@@ -405,29 +376,14 @@ class Session:
         """Load and ask what takes long, off the training thread, where it would hold up the start."""
         with contextlib.suppress(Exception):  # what is wrong shows when it is used
             importlib.import_module("auditor.genesis")
-            self._begin_watching()
-
-    def _begin_watching(self) -> None:
-        from auditor import in_use, watch  # noqa: PLC0415 - loaded by the recorder, see _prepare
-
-        self._devices = in_use.InUse.survey(self._recorder.submit, hurry=lambda: self._stopped)
-        if self._devices.any_gpu and not self._stopped:
-            self._watch = watch.Watch(
-                self._recorder.submit,
-                self._devices,
-                every_s=self.settings.interval_s,
-                since_s=self._started_ns / 1e9,
-            )
-            self._watch.start()
+            self._companions.survey(self._started_ns / 1e9)
 
     def _open_book(self) -> SegmentBook:
-        from auditor import genesis, live  # noqa: PLC0415 - loaded by the recorder, see _prepare
+        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
         place = self._know_place()
         if place.role == "rank":
             claim_rank()
-            if self.settings.live_sum and self._live is None:
-                self._live = live.LiveSum(self.directory, self._run_id)
         self._writer.key_watch = genesis.KeyWatch(self.settings.key)
         book = genesis.open_book(
             self.directory,
@@ -436,20 +392,13 @@ class Session:
             run_id=self._run_id,
             command=self._command,
             counter=self.counter.name,
-            devices=self._devices.identities if self._devices else None,
+            devices=self._companions.devices,
         )
         if not self._heeds_signals:
             ending.before_signal(self._ended_by, self.counter.catcher)
             self._heeds_signals = True
-        if self.settings.alerts and place.role == "rank" and place.rank == 0 and self._alarm is None:
-            self._begin_alarm()
+        self._companions.opened(place)
         return book
-
-    def _begin_alarm(self) -> None:
-        from auditor import alarm  # noqa: PLC0415 - loaded where levels are set
-
-        self._alarm = alarm.Alarm(self._submit, self.directory, self.settings, self._run_id)
-        self._alarm.start()
 
     def _find_place(self) -> Place:
         """A forked child is a rank only in a process group that it has joined itself."""
@@ -464,8 +413,7 @@ class Session:
         overdue = self._sampler is not None and self._sampler.overdue
         if overdue or time.monotonic_ns() >= self._next_cut_ns:
             self.counter.due = True
-        if self._watch is not None:
-            self._watch.check()
+        self._companions.check()
         if self._watcher is not None:
             with contextlib.suppress(OSError, ValueError):  # a second opinion that cannot be had is none
                 self._write_opinions(self._watcher.poll())
@@ -481,14 +429,12 @@ class Session:
         if self._sampler is not None:
             self._sampler.give_up("a process was forked in it")
         self._recorder.hold()
-        if self._watch is not None:
-            self._watch.hold()
+        self._companions.hold()
 
     def after_fork_in_parent(self) -> None:
         """In the parent: the recorder goes on."""
         self._recorder.release()
-        if self._watch is not None:
-            self._watch.release()
+        self._companions.release()
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's record to the parent, and begin one of its own when it counts."""
