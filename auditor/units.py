@@ -47,11 +47,23 @@ def wire(amount_ops: int) -> str:
     return str(amount_ops)
 
 
+def in_full(amount_ops: int) -> str:
+    """Every digit of the amount, in groups of three: as people read and compare it."""
+    return f"{amount_ops:,}"
+
+
 def scientific(amount: int, digits: int = 4) -> str:
     """The amount with ``digits`` significant digits, rounded half to even: ``"4.184e14"``; small ones in full."""
     if abs(amount) < 10**6:
         return f"{amount:,}"
     return f"{Decimal(amount):.{digits - 1}e}".replace("e+", "e")
+
+
+def threshold(amount_ops: int) -> str:
+    """A line as its law writes it: ``1e26``, ``2.5e25``; in full where it is not that round."""
+    mantissa, _, exponent = scientific(amount_ops).partition("e")
+    short = f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+    return short if exponent and parse_ops(short) == amount_ops else in_full(amount_ops)
 
 
 def with_prefix(amount: int) -> str:

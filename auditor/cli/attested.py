@@ -13,7 +13,7 @@ from auditor.errors import UsageError
 from auditor.ledger import read_public_key
 from auditor.ledger.outside import NOTHING
 from auditor.report.words import clean, plural
-from auditor.units import wire
+from auditor.units import in_full
 
 if TYPE_CHECKING:
     from auditor.attestation import Check, Opened, Predicate, Statement
@@ -70,7 +70,7 @@ def _lines(statement: Statement, opened: Opened, found: Check, *, trusted: bool)
 
 
 def _operations(said: Predicate) -> str:
-    total = wire(said.amounts().total)
+    total = in_full(said.amounts().total)
     return total if said.operations.complete else f"at least {total}"
 
 

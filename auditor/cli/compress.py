@@ -11,7 +11,7 @@ from auditor.errors import ExitCode, NotALedger
 from auditor.ledger.compressing import Compressed, compress
 from auditor.ledger.places import segments_of
 from auditor.ledger.workers import usable_cores
-from auditor.report.words import clean
+from auditor.report.words import clean, plural
 
 _MOST_NAMED = 20
 
@@ -35,8 +35,13 @@ def _lines(directory: Path, found: Iterable[Compressed]) -> Iterator[str]:
             left.append(one)
         else:
             number, before, after = number + 1, before + one.size_bytes, after + one.packed_bytes
-    saved = f", {before / 1e6:,.1f} MB before and {after / 1e6:,.1f} MB now" if number else ""
-    yield f"{directory}: {number} segments compressed{saved}"
+    saved = f", {_size(before)} before and {_size(after)} now" if number else ""
+    yield f"{directory}: {plural(number, 'segment')} compressed{saved}"
     yield from (f"  - {one.name} stays as it is: {one.left}" for one in left[:_MOST_NAMED])
     if len(left) > _MOST_NAMED:
         yield f"  - and {len(left) - _MOST_NAMED} more"
+
+
+def _size(size_bytes: int) -> str:
+    """In kilobytes below a megabyte, so that a small ledger does not read as nothing."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 10**6 else f"{size_bytes / 1e3:,.1f} kB"

@@ -37,9 +37,9 @@ from auditor.index import (
 from auditor.ledger.places import ledgers_below
 from auditor.report import plain
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table
-from auditor.report.words import clean, listing, percent, plain_decimal, plural, status_words, threshold
+from auditor.report.words import clean, listing, percent, plain_decimal, plural, status_words
 from auditor.rules.verdict import Finding
-from auditor.units import parse_exact, scientific, wire
+from auditor.units import in_full, parse_exact, scientific, threshold, wire
 
 SCHEMA = "auditor.index/1"
 _MOST = 100
@@ -195,7 +195,7 @@ def _run_pairs(one: RunDetails, group: Group) -> Iterator[tuple[str, str]]:
     yield "hosts", listing(one.hosts) or "(not named)"
     for device in one.devices:
         yield "device", f"{device.number:,} x {device.name or device.kind}{f' ({device.chip})' * bool(device.chip)}"
-    total = wire(group.operations.total)
+    total = in_full(group.operations.total)
     yield "operations", "not summed" if group.left_out else f"{'' if group.complete else 'at least '}{total}"
     for op, calls in group.operations.unpriced.items():
         yield "no formula", f"{op}, {plural(calls, 'call')}"

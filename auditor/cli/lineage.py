@@ -9,6 +9,7 @@ from pathlib import Path
 
 from auditor.cli.reading import read_directory, verdict_code
 from auditor.errors import UsageError
+from auditor.ledger.places import ledgers_below
 from auditor.lineage import declared, plain
 from auditor.lineage.gather import lineage_of
 from auditor.lineage.graph import Lineage
@@ -18,7 +19,8 @@ from auditor.report.words import clean
 
 def run(options: argparse.Namespace) -> int:
     """Show models, what they were made from, and what that took."""
-    readings = [read_directory(Path(directory)) for directory in options.directories]
+    paths = [path for directory in options.directories for path in ledgers_below(Path(directory))]
+    readings = [read_directory(path) for path in dict.fromkeys(paths)]
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
     lineage = lineage_of(readings, said)
     names = list(lineage.models) if options.model is None else [_known(options.model, lineage)]

@@ -15,8 +15,8 @@ from auditor.ledger import Reading, Verdict
 from auditor.ledger.earlier import open_earlier
 from auditor.ledger.effort import Effort
 from auditor.ledger.workers import usable_cores
-from auditor.report.words import clean
-from auditor.units import wire
+from auditor.report.words import clean, plural
+from auditor.units import in_full
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,9 +53,9 @@ def _lines(reading: Reading, directory: Path) -> list[str]:
     lines = [f"{directory}: {reading.verdict}", *(f"  - {reason}" for reason in reading.reasons)]
     lines.append(f"  run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})")
     lines.append(f"  ranks       {reading.ranks_seen} of {reading.ranks_expected}")
-    lines.append(f"  records     {reading.records} in {len(reading.segments)} segments, {_checked(reading)}")
+    lines.append(f"  records     {reading.records} in {plural(len(reading.segments), 'segment')}, {_checked(reading)}")
     lines.append(f"  steps       {reading.steps}")
-    lines.append(f"  operations  {wire(reading.operations.total)}, recounted from the tallies")
+    lines.append(f"  operations  {in_full(reading.operations.total)}, recounted from the tallies")
     lines.extend(_abandoned(reading))
     lines.append(f"  head        {reading.head}")
     lines.extend(f"  signed by   {key}" for key in dict.fromkeys(key for part in reading.segments for key in part.keys))
@@ -66,7 +66,7 @@ def _abandoned(reading: Reading) -> list[str]:
     """What is part of the total and was given up; nothing where nothing was."""
     if not (reading.abandoned_steps or reading.abandoned.total):
         return []
-    amount = f"{wire(reading.abandoned.total)} of them in {reading.abandoned_steps} steps beside these"
+    amount = f"{in_full(reading.abandoned.total)} of them in {reading.abandoned_steps} steps beside these"
     return [f"  abandoned   {amount}, as the run went on from an earlier checkpoint"]
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from auditor.errors import AuditorError, LedgerUnwritable
+from auditor.errors import AuditorError, LedgerUnwritable, UsageError
 from auditor.ledger.inspection import SegmentReading
 from auditor.ledger.notes import Head
 from auditor.ledger.notices import NotedGap
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from auditor.ledger.inspection import Unreadable
 
-SCHEMA = "auditor.verifying/1"
+_FAMILY = "auditor.verifying/"
+SCHEMA = f"{_FAMILY}1"
+_BEGINNING = b'{"formulas":"'  # of the first line, whose names are sorted
 Mark = tuple[int, ...]
 
 
@@ -68,12 +70,15 @@ class Earlier:
 def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
     """The readings in the file, by these formulas; it is made where there is none, and anew where they were others.
 
-    Raises: LedgerUnwritable: it cannot be read or written.
+    Raises: LedgerUnwritable: it cannot be read or written. UsageError: it holds something else, which is left alone.
     """
     header = {"schema": SCHEMA, "formulas": formulas}
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
         sound = lines[0] + b"\n" == _line(header)
+        if not sound and not _is_ours(lines):
+            message = f"{path}: holds something else than what `auditor verify --resume` notes, and is left as it is"
+            raise UsageError(message, remedy="Name a file with --resume that is not there yet, or one that it wrote.")
         with path.open("ab" if sound else "wb") as file:
             if not sound:
                 file.write(_line(header))
@@ -81,7 +86,18 @@ def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
                 file.truncate(sum(map(len, lines[:-1])) + len(lines) - 1)
             yield Earlier(file, dict(_known(lines[1:-1]) if sound else ()))
     except OSError as error:
-        raise LedgerUnwritable(f"{path}: cannot be used: {error.strerror or error}") from error
+        message = f"{path}: cannot be used: {error.strerror or error}"
+        raise LedgerUnwritable(message, remedy="Name another file with --resume; the ledger is untouched.") from error
+
+
+def _is_ours(lines: list[bytes]) -> bool:
+    """Whether the file may be made anew: it is empty, or begins like one of these, if only with half a first line."""
+    if len(lines) == 1:
+        return _BEGINNING.startswith(lines[0][: len(_BEGINNING)])
+    with contextlib.suppress(ValueError, RecursionError):
+        header = json.loads(lines[0])
+        return isinstance(header, dict) and str(header.get("schema")).startswith(_FAMILY)
+    return False
 
 
 def _known(lines: list[bytes]) -> Iterator[tuple[tuple[str, Mark], SegmentReading]]:
@@ -116,11 +132,13 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(map(convert, values))
 
 
+_NOTES = ("second_opinions", "recovered", "rotations", "weights", "alerts")  # records as they stood in the segment
+
 # How fields are written that are not plain themselves, and read again.
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _text,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_text)),
+    **dict.fromkeys(_NOTES, _each(_text)),
     "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
     "exit": lambda body: body and _text(body),
 }
@@ -133,7 +151,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "points": tuple,
     "hardware": tuple,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_body)),
+    **dict.fromkeys(_NOTES, _each(_body)),
     "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
     "exit": lambda text: text and _body(text),
 }

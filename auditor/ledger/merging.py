@@ -130,7 +130,7 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
         placed += [Placed(directory, segment) for segment in own]
     said += findings.of_unreadable(unread)
     if not placed:
-        raise NotALedger(" ".join(finding.text for finding in said))
+        raise NotALedger(" ".join(finding.text for finding in said).removesuffix(NotALedger.default_remedy).rstrip())
     counted, copies = _each_once(placed)
     return _conclude(counted, len(unread), said + copies)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from auditor.units import scientific, wire
+from auditor.units import in_full, scientific, wire
 
 if TYPE_CHECKING:
     from auditor.lineage.graph import Edge, Lineage, Model, Total
@@ -33,13 +33,14 @@ def headline(total: Total) -> str:
 def _model(lineage: Lineage, total: Total) -> Iterator[str]:
     model = lineage.models[total.model]
     yield headline(total)
-    yield f"  its own      {wire(total.own_operations)} operations: {_runs(model)}"
+    yield f"  its own      {in_full(total.own_operations)} operations: {_runs(model)}"
     if total.ancestors:
-        yield f"  ancestors    {wire(total.operations - total.own_operations)} operations: {', '.join(total.ancestors)}"
+        theirs = in_full(total.operations - total.own_operations)
+        yield f"  ancestors    {theirs} operations: {', '.join(total.ancestors)}"
     if total.abandoned.total:
-        yield f"  abandoned    {wire(total.abandoned.total)} of all these, as runs went on from earlier checkpoints"
+        yield f"  abandoned    {in_full(total.abandoned.total)} of all these, as runs went on from earlier checkpoints"
     for amount in sorted(model.spent):
-        yield f"  stated       {wire(amount.operations)} of its own ({amount.source}; {amount.certainty})"
+        yield f"  stated       {in_full(amount.operations)} of its own ({amount.source}; {amount.certainty})"
     for edge in _from(lineage, total.model):
         sure = f", {edge.certainty}" if edge.certainty else ""
         yield f"  made from    {edge.parent} ({_words(edge.relation)}, {edge.proof}{sure}): {edge.why}"

@@ -17,11 +17,12 @@ from auditor.report.words import (
     UNTRUSTED_VERDICTS,
     percent,
     plain_decimal,
+    plural,
     standing_words,
-    threshold,
 )
 from auditor.rules.model import HOLDING, Mode, Standing
-from auditor.units import scientific, wire
+from auditor.rules.verdict import Verdict
+from auditor.units import in_full, scientific, threshold, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from auditor.rules.cases import Case, Subject
     from auditor.rules.explaining import Explanation
     from auditor.rules.model import Rule
-    from auditor.rules.verdict import Judged
+    from auditor.rules.verdict import Finding, Judged
     from auditor.warning.forecast import Outlook
     from auditor.warning.passing import Mark
 
@@ -72,9 +73,10 @@ def blocks(page: Checked) -> Iterator[Block]:
         (
             ("run", f"{reading.run_id} ({reading.model or 'no name given'})"),
             ("record", f"{reading.verdict}: {LEDGER_WORDS[str(reading.verdict)]}"),
-            ("operations", wire(reading.operations.total)),
+            ("operations", in_full(reading.operations.total)),
             *_beside(page.family),
             ("law", f"on {subject.as_of.isoformat()}, {MODE_WORDS[subject.mode]}"),
+            *(() if page.explained else (("result", _result(page)),)),
         )
     )
     if page.explained is not None:
@@ -89,10 +91,31 @@ def blocks(page: Checked) -> Iterator[Block]:
     yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
 
 
+def _result(page: Checked) -> str:
+    """In one line: which lines are reached, which are open, or which is nearest."""
+    shown = [one.finding for one in page.judged if _shown(one.rule, page.subject)]
+    if not shown:
+        return "no rule with a line for models applies on that day"
+    reached = [one for one in shown if one.verdict == Verdict.REACHED]
+    told = [
+        _lines_that("reached, and bind", [one for one in reached if one.binds]),
+        _lines_that("reached, of rules that do not bind", [one for one in reached if not one.binds]),
+        _lines_that("undetermined", [one for one in shown if one.verdict == Verdict.UNDETERMINED]),
+    ]
+    if any(told):
+        return "; ".join(filter(None, told))
+    near = max(shown, key=lambda one: one.fraction)
+    return f"no line is reached; nearest is {near.id}, {percent(near.fraction)} of {threshold(near.threshold_ops)}"
+
+
+def _lines_that(words: str, found: Sequence[Finding]) -> str:
+    return f"{plural(len(found), 'line')} {words}: {', '.join(one.id for one in found)}" if found else ""
+
+
 def _beside(family: Family) -> Iterator[tuple[str, str]]:
     """The other records that the totals are over, and what is known of parents without one."""
     for one in family.others:
-        total = wire(one.operations.total)
+        total = in_full(one.operations.total)
         yield "and", f"{one.run_id} ({one.model or 'no name given'}), {one.verdict}: {total} operations"
     for what in family.unknown:
         yield "unknown", what

@@ -8,7 +8,7 @@ from auditor.fleet.parts import EQUIVALENT, equivalent_tpp
 from auditor.fleet.pools import Moment
 from auditor.fleet.rulings import Outcome
 from auditor.fleet.tiers import Tier
-from auditor.report import fleet_charts, fleet_text, words
+from auditor.report import fleet_charts, words
 from auditor.report import fleet_words as say
 from auditor.report.checked import MODE_WORDS
 from auditor.report.fleet_charts import Bar, Column, Step
@@ -58,7 +58,7 @@ def render(judged: Judged, catalogue: Catalogue, mode: Mode) -> str:
             other=next(one for one in Mode if one is not mode),
             modes=tuple(Mode),
             mode_words=MODE_WORDS,
-            headline=fleet_text.headline(judged, mode),
+            headline=say.headline(judged, mode),
             unknown=[ruling for ruling, _ in say.unanswered(judged.rulings[mode])],
             pairs=list(zip(*judged.rulings.values(), strict=True)),
             by_rule=_by_rule(judged),

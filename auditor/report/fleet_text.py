@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 def blocks(judged: Judged, catalogue: Catalogue, mode: Mode) -> Iterator[Block]:
     """The page in the order in which it is read."""
     books = judged.books
-    yield Title(f"What the chip rules say of {books.inventory.name}")
+    yield Title(f"What the chip rules say: {books.inventory.name}")
     yield Pairs(
         (
             ("inventory", f"{plural(len(books.inventory.shipments), 'shipment')}, SHA-256 {books.inventory.digest}"),
+            ("result", say.headline(judged, mode)),
             ("law", f"shipments by that of their own day, the rest on {books.as_of}; {MODE_WORDS[mode]}"),
-            ("result", headline(judged, mode)),
             ("the rule on diffusion", say.diffusion_status(judged)),
         )
     )
@@ -41,18 +41,6 @@ def blocks(judged: Judged, catalogue: Catalogue, mode: Mode) -> Iterator[Block]:
         yield from _universal(one, catalogue)
     yield from _rules(judged)
     yield Paragraph(say.NOTICE, "quiet")
-
-
-def headline(judged: Judged, mode: Mode) -> str:
-    """In one line: what is against the rules that bind, and what is open."""
-    against, over = judged.against(mode), judged.over(mode)
-    unknown = list(say.unanswered(judged.rulings[mode]))
-    told = [
-        f"{plural(len(against), 'shipment')} without a way that is open" if against else "",
-        f"{plural(len(over), 'line')} exceeded" if over else "",
-        f"{plural(len(unknown), 'shipment')} undetermined" if unknown else "",
-    ]
-    return ", ".join(filter(None, told)) or "every shipment has a way that is open or needs none; no line is exceeded"
 
 
 def _destinations(judged: Judged) -> Iterator[Block]:
@@ -106,6 +94,8 @@ def _why(judged: Judged, ruling: Ruling) -> Iterator[str]:
     for path in ruling.paths:
         if ruling.outcome is Outcome.CLOSED or path.answer is True:
             yield say.path_words(judged, path, ruling.day)
+    for path in say.unsettled_paths(ruling):
+        yield f"{path.under} is undetermined: {'; '.join(path.because)}"
 
 
 def _lines(judged: Judged, catalogue: Catalogue) -> Iterator[Block]:

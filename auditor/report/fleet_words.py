@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from auditor.fleet import parts
 from auditor.fleet.rulings import Outcome, Path, Ruling
 from auditor.fleet.ways import WORLDWIDE
-from auditor.report.words import listing, plain_decimal, status_words
+from auditor.report.words import listing, plain_decimal, plural, status_words
+from auditor.rules.paragraphs import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from auditor.fleet.judged import Judged
     from auditor.fleet.positions import Position
     from auditor.fleet.ways import Said
-    from auditor.rules.model import Rule, RuleSet
+    from auditor.rules.model import Mode, Rule, RuleSet
     from auditor.rules.ranges import Range
 
 NOTICE = (
@@ -73,11 +74,36 @@ def binding(modes: Mapping[str, bool]) -> str:
 
 
 def outcome(ruling: Ruling) -> str:
-    """What a shipment comes to, with the ways that are open."""
-    if ruling.outcome is Outcome.OPEN:
-        ways = listing([str(path.under) for path in ruling.open_paths], 3)
-        return f"open: {ways}" if ways else "under its licence"
-    return str(ruling.outcome)
+    """What a shipment comes to, with the ways that are open and those that may be."""
+    if ruling.outcome is not Outcome.OPEN:
+        return str(ruling.outcome)
+    ways = listing([str(path.under) for path in ruling.open_paths], 3)
+    may_be = listing([str(path.under) for path in unsettled_paths(ruling)], 3)
+    return (f"open: {ways}" if ways else "under its licence") + (f"; undetermined: {may_be}" if may_be else "")
+
+
+def unsettled_paths(ruling: Ruling) -> tuple[Path, ...]:
+    """The ways beside an open one that may be open too."""
+    if ruling.outcome is not Outcome.OPEN:
+        return ()
+    return tuple(path for path in ruling.paths if path.answer is None)
+
+
+def headline(judged: Judged, mode: Mode) -> str:
+    """In one line: what is against the rules that bind, and what is open, by name."""
+    against = judged.against(mode)
+    told = (
+        _told("without a way that is open", [one for one in against if one.outcome is Outcome.CLOSED]),
+        _told("under a way that is not open", [one for one in against if one.outcome is not Outcome.CLOSED]),
+        f"{plural(len(judged.over(mode)), 'line')} exceeded" if judged.over(mode) else "",
+        _told("undetermined", [one for one, _ in unanswered(judged.rulings[mode])]),
+    )
+    return ", ".join(filter(None, told)) or "every shipment has a way that is open or needs none; no line is exceeded"
+
+
+def _told(words: str, rulings: Sequence[Ruling]) -> str:
+    ids = listing([one.shipment.id for one in rulings], 4)
+    return f"{plural(len(rulings), 'shipment')} {words} ({ids})" if rulings else ""
 
 
 def beside(ruling: Ruling) -> str:
@@ -116,7 +142,7 @@ def diffusion_status(judged: Judged) -> str:
 def said_words(judged: Judged, said: Said, day: date) -> str:
     """A rule's answer with its standing and certainty: what each answer cites."""
     rule = judged.books.ruleset.find(said.rule)
-    found = f"{' or '.join(said.possible)}"
+    found = " or ".join("no paragraph of it is met" if one == NONE else one for one in said.possible)
     met = f" ({', '.join(said.paragraphs)})" if said.paragraphs else ""
     standing = status_words(rule.status_on(day).standing)
     return f"{said.rule}: {found}{met} [{standing}; text {rule.certainty}]"

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger.ends import SEAL, TOTALS, WHOLE
-from auditor.units import wire
+from auditor.report.words import plural
+from auditor.units import in_full, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,22 +37,22 @@ def lines(merged: Merged, directories: Sequence[Path]) -> Iterator[str]:
     for run in merged.runs:
         yield from _run(run)
     if len(merged.runs) > 1:
-        yield f"  together    {wire(merged.operations.total)} operations in {len(merged.runs)} runs"
+        yield f"  together    {in_full(merged.operations.total)} operations in {len(merged.runs)} runs"
     yield from (f"  signed by   {key}" for key in merged.keys)
     yield f"  {_WHAT_IS_SHOWN}"
 
 
 def _run(run: RunSum) -> Iterator[str]:
     yield f"  run         {run.run_id} ({run.model or 'model not named'}, {run.purpose})"
-    yield f"  ranks       {run.ranks_seen} of {run.ranks_expected}, in {run.attempts} attempts"
+    yield f"  ranks       {run.ranks_seen} of {run.ranks_expected}, in {plural(run.attempts, 'attempt')}"
     rests = ", ".join(f"{number} {_RESTS_ON[source]}" for source, number in run.sources.items() if number)
     yield f"  segments    {run.segments}: {rests}"
     yield f"  time        {run.started} to {run.ended or 'now: it is being written'}"
     yield f"  steps       {run.steps}"
-    yield f"  operations  {wire(run.operations.total)}"
+    yield f"  operations  {in_full(run.operations.total)}"
     for phase, amount in run.operations.by_phase.items():
         if amount:
-            yield f"              {wire(amount)} {phase}"
+            yield f"              {in_full(amount)} {phase}"
 
 
 def to_json(merged: Merged, directories: Sequence[Path]) -> str:

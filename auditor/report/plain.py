@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from typing import TYPE_CHECKING
@@ -68,6 +69,19 @@ def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, fitting, break_on_hyphens=False) or [""]
 
 
+class _OfACell(textwrap.TextWrapper):
+    """Breaks behind an underscore too: the id of a rule is longer than a narrow column, and is read in its parts."""
+
+    wordsep_simple_re = re.compile(r"(\s+|(?<=_)(?=\w))")
+
+
+def _wrap_cell(text: str, width: int) -> list[str]:
+    text = clip(clean(text), _LONGEST_TEXT)
+    if "_" not in text or columns_of(text) > len(text) or len(text) <= width:
+        return _wrap(text, width)
+    return _OfACell(width, break_on_hyphens=False).wrap(text) or [""]
+
+
 def _hang(lead: str, text: str, width: int) -> Iterator[str]:
     for number, line in enumerate(_wrap(text, max(width - len(lead), _NARROWEST))):
         yield (lead if number == 0 else " " * len(lead)) + line
@@ -92,7 +106,7 @@ def _widths(table: Table, rows: Sequence[Sequence[str]], width: int) -> list[int
 
 
 def _row(table: Table, cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    wrapped = [_wrap(cell, wide) for cell, wide in zip(cells, widths, strict=True)]
+    wrapped = [_wrap_cell(cell, wide) for cell, wide in zip(cells, widths, strict=True)]
     for number in range(max(map(len, wrapped))):
         parts = (lines[number] if number < len(lines) else "" for lines in wrapped)
         yield _GAP.join(_pad(part, widths[i], i in table.right) for i, part in enumerate(parts))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.report.words import after, conjoined, joined, listing, percent, plural, sentence, status_words, threshold
-from auditor.units import scientific, share
+from auditor.report.words import after, conjoined, joined, listing, percent, plural, sentence, status_words
+from auditor.units import scientific, share, threshold
 
 if TYPE_CHECKING:
     from auditor.report.opinions import Opinion

@@ -27,8 +27,8 @@ class RankStatus:
     attempt: int
     state: str  # of the latest attempt: one of `_STATES`
     lag_s: float  # since its last record, by the clock of whoever asks, who is taken to agree with the disk
-    steps: int  # of the latest attempt
-    total_ops: int  # of all attempts
+    steps: int  # of all attempts, as `total_ops` is
+    total_ops: int
 
 
 def of_ranks(reading: Reading | Job, now: datetime.datetime) -> list[RankStatus]:
@@ -50,7 +50,7 @@ def _of_rank(rank: int, segments: Sequence[SegmentReading | SegmentSum], now: da
         attempt=latest.genesis.attempt,
         state=_state(latest, lag_s),
         lag_s=lag_s,
-        steps=latest.steps,
+        steps=sum(segment.steps for segment in segments),
         total_ops=sum(segment.operations.total for segment in segments),
     )
 

@@ -11,18 +11,8 @@ from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
 from auditor.report.observation_page import alarm_blocks, observed_blocks
-from auditor.report.words import (
-    NOT_LEGAL_ADVICE,
-    PHASE_WORDS,
-    clip,
-    joined,
-    listing,
-    percent,
-    plural,
-    standing_words,
-    threshold,
-)
-from auditor.units import scientific, share
+from auditor.report.words import NOT_LEGAL_ADVICE, PHASE_WORDS, clip, joined, listing, percent, plural, standing_words
+from auditor.units import scientific, share, threshold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.records import time_text
 from auditor.report.layout import Block, Heading, Pairs, Paragraph, Table
-from auditor.report.words import listing, percent, plural, sentence, threshold
+from auditor.report.words import listing, percent, plural, sentence
 from auditor.rules.model import Begins
-from auditor.units import scientific, wire
+from auditor.units import scientific, threshold, wire
 from auditor.warning.forecast import day_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ import unicodedata
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from auditor.units import parse_ops, scientific
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -89,14 +87,6 @@ def percent(fraction: Decimal) -> str:
     if fraction < 1 and hundredths >= Decimal("99.99"):
         return "> 99.99 %"
     return f"{hundredths:,.2f} %" if hundredths < 1000 else f"{hundredths:,.0f} %"
-
-
-def threshold(amount_ops: int) -> str:
-    """A line as its law writes it: ``1e26``, ``2.5e25``; in full where it is not that round."""
-    mantissa, _, exponent = scientific(amount_ops).partition("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    short = f"{mantissa}e{exponent}"
-    return short if exponent and parse_ops(short) == amount_ops else f"{amount_ops:,}"
 
 
 def rounded(value: Decimal, places: int) -> str:

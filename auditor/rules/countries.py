@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 # Second letters by the first. source: ISO 3166-1, the 249 codes that are assigned
 _LETTERS = {
     "A": "DEFGILMOQRSTUWXZ",
@@ -36,6 +34,7 @@ CODES = frozenset(first + second for first, seconds in _LETTERS.items() for seco
 
 
 def near(code: str) -> str:
-    """What to say of a code that is none: the nearest one, or what a code looks like."""
-    close = difflib.get_close_matches(code.upper(), sorted(CODES), n=1)
-    return f"did you mean {close[0]!r}?" if close else "a country is written as its ISO 3166-1 code, such as 'DE'"
+    """What to say of a code that is none. No other country is guessed: IRL is near to IR, and IR is Iran."""
+    if code.upper() in CODES:
+        return f"did you mean {code.upper()!r}?"
+    return "a country is written as its ISO 3166-1 code of two letters, such as 'DE'"

@@ -12,6 +12,7 @@ from auditor.rules.model import RuleKind
 from auditor.rules.paragraphs import walk
 from auditor.rules.ranges import Range
 from auditor.rules.verdict import applies, line_reached
+from auditor.units import threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -113,7 +114,7 @@ def _explained(
 def _of_a_line(judged: Judged) -> Iterator[Test]:
     rule, values = judged.rule, judged.values
     if rule.threshold is not None:
-        text = f"counted_ops {rule.threshold.comparison} {rule.threshold.ops}"
+        text = f"counted_ops {rule.threshold.comparison} {threshold(rule.threshold.ops)}"
         yield Test(role="line", id=rule.id, text=text, answer=_truth(line_reached(rule, values)))
     for role, clauses in (("condition", rule.conditions), ("exclusion", rule.exclusions)):
         for clause in clauses:

@@ -82,7 +82,8 @@ def read_plan(node: Node | None, origin: str) -> Plan | None:
         node.fail(f"one of {', '.join(Until)}")
     until = named[0]
     if (until is Until.TOKENS) != ("tokens_per_step" in fields):
-        node.fail("tokens_per_step beside tokens, and beside nothing else")
+        beside = "tokens_per_step beside tokens" if until is Until.TOKENS else "no tokens_per_step without tokens"
+        node.fail(beside)
     source = f": {fields['source'].text()}" if "source" in fields else ""
     return Plan(
         until=until,
@@ -105,7 +106,10 @@ def parse_plan(words: Sequence[str]) -> Plan | None:
         if not equals or name in found:
             raise RuleError(f"--plan: expected NAME=VALUE, each name once, got {word!r}")
         found[name] = Node(value, "--plan", 1, name, RuleError)
-    return read_plan(Node(found, "--plan", 1, "", RuleError), "--plan") if found else None
+    try:
+        return read_plan(Node(found, "--plan", 1, "", RuleError), "--plan") if found else None
+    except RuleError as error:
+        raise RuleError(str(error), remedy="Give it as --plan end=2027-03-01; --help has the names.") from error
 
 
 def _amount(node: Node) -> int:

@@ -209,7 +209,7 @@ def test_a_run_is_shown_by_its_beginning_or_its_directory(office):
     assert "no run of that id" in office.told
     shown = office.index("show", "20261122-b")
     assert "20261122-b: UNANCHORED" in shown
-    assert "operations  2304" in shown
+    assert "operations  2,304" in shown
     assert "ancestors came to is not in" in shown
 
 

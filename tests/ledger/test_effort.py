@@ -12,12 +12,12 @@ import time
 import pytest
 
 from auditor.cli.main import main
-from auditor.errors import LedgerUnwritable
+from auditor.errors import LedgerUnwritable, UsageError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.earlier import open_earlier
 from auditor.ledger.effort import Effort
-from auditor.records import Recovered, Resumed, SecondOpinion, Weights
+from auditor.records import Alert, Recovered, Resumed, SecondOpinion, Weights
 from tests.ledger.conftest import Run
 
 RECOUNT = Recount(price=Pricer().price, digest=TABLE.digest)
@@ -35,6 +35,7 @@ def many(run, monkeypatch):
         book.gap("thread", "a thread", lower_bound=True)
         book.append(Recovered(segment="x", kept_as="cut/x", cut_bytes=5, sha256="0" * 64))
         book.append(OPINION)
+        book.append(ALERT)
         book.weights(WEIGHTS)
         book.resumed(Resumed(run_id="another", segment="x", step=3, operations="8", note=""))
         run.interval(book, 1, size=4 + rank)
@@ -49,6 +50,7 @@ WEIGHTS = Weights(
     event="saved", name="m", form="other", step=1, digest="a" * 64, tensors="", size_bytes=8,
     files=(("a" * 64, 8, ""),), missed="",
 )  # fmt: skip
+ALERT = Alert(name="executed/8", level="8", rule="", at="8", counted="16", told="webhook")
 OPINION = SecondOpinion(
     counter="fvcore", model="Tiny", inputs="[]", ours="8", theirs="8", unavailable="",
     explained=({"operator": "aten::mm"},), modules=(("", "Tiny", "8"),),
@@ -94,18 +96,37 @@ def test_a_segment_that_changed_since_is_read_again(many, tmp_path):
         assert ("rank-00001.attempt-000.jsonl" in broken) is touched
 
 
-def test_other_formulas_and_other_files_begin_anew(many, tmp_path):
+def test_other_formulas_begin_anew(many, tmp_path):
     state = tmp_path / "state"
     with open_earlier(state, TABLE.digest) as earlier:
         read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=False, earlier=earlier))
     for formulas, known in ((TABLE.digest, 6), ("0" * 64, 0), (TABLE.digest, 0)):
         with open_earlier(state, formulas) as earlier:
             assert len(earlier) == known
-    state.write_text("something else\n")
-    with open_earlier(state, TABLE.digest) as earlier:
-        assert len(earlier) == 0
     with pytest.raises(LedgerUnwritable, match="cannot be used"), open_earlier(tmp_path, TABLE.digest):
         pass
+
+
+@pytest.mark.parametrize(
+    "content", ["something else", "something else\n", '{"formulas": 1}\n', "[]\n", "[" * 10**5 + "\n"]
+)
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path, content):
+    state = tmp_path / "final.safetensors"
+    state.write_text(content)
+    with pytest.raises(UsageError, match="left as it is"), open_earlier(state, TABLE.digest):
+        pass
+    assert state.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"form', '{"formulas":"12', '{"formulas":"0","schema":"auditor.verifying/0"}\n']
+)
+def test_half_a_first_line_and_another_version_begin_anew(tmp_path, content):
+    state = tmp_path / "state"
+    state.write_text(content)
+    for _ in range(2):
+        with open_earlier(state, TABLE.digest) as earlier:
+            assert len(earlier) == 0
 
 
 def test_half_a_line_and_nonsense_are_read_again(many, tmp_path):

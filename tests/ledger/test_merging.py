@@ -197,7 +197,7 @@ def test_a_directory_that_cannot_be_read_is_named_and_the_rest_adds_up(parts, tm
     shown = capsys.readouterr().out
     assert "INCOMPLETE" in shown
     assert f"{tmp_path / 'gone'}: not a ledger" in shown
-    assert str(4 * 96 * 4 * 6) in shown
+    assert f"{4 * 96 * 4 * 6:,}" in shown
 
 
 def test_where_none_can_be_read_there_is_no_sum(tmp_path, capsys):

@@ -221,7 +221,7 @@ def test_the_command_line_takes_several_ledgers(write, tmp_path, capsys):
     assert main(["check", str(child.directory), str(base.directory)]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "The training of base counts:" in text
-    assert f"and {base.run_id} (base), UNANCHORED: 2304 operations" in text
+    assert f"and {base.run_id} (base), UNANCHORED: 2,304 operations" in text
     assert main(["check", str(tmp_path), "--model", "chidl"]) == 2
     assert "did you mean 'child'" in capsys.readouterr().err
     write("another")

@@ -178,6 +178,8 @@ def test_the_command(write, tmp_path, capsys, root):
     directories = [str(base.directory), str(child.directory)]
     assert main(["lineage", "show", *directories]) == 0
     text = capsys.readouterr().out
+    assert main(["lineage", "show", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == text
     assert "child: at least 2,304 operations with its 1 known ancestor, each counted once" in text
     assert "made from    base (base model, proven): it loaded m.pt (SHA-256 aaaaaaaaaaaa…), which base saved" in text
     assert "may be more  child was made from m.pt (SHA-256 bbbbbbbbbbbb…), which no known run saved" in text

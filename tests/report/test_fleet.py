@@ -47,7 +47,7 @@ def test_the_text_says_what_is_open_and_why_it_is_not(fleet: Any) -> None:
     assert all(len(line) <= 100 for line in text.splitlines())
     flat = " ".join(text.split())
     for words in (
-        "1 shipment without a way that is open, 1 shipment undetermined",
+        "result 1 shipment without a way that is open (S-02), 1 shipment undetermined (J-01)",
         "Announced on 2025-05-13 as not to be enforced; still printed",
         "Singapore is not among them, though the press says so.",
         "IN India neither list primary",
@@ -56,7 +56,9 @@ def test_the_text_says_what_is_open_and_why_it_is_not(fleet: Any) -> None:
         "us_ear_nveu_2025: over the allocation (Table 1, exceeded)",
         "J-01 as codified: undetermined",
         "AIA is open: us_ear_le_aia_chips: eligible, certificate to BIS (740.27, certificate) [codified, not enforced;",
-        "us_ear_destinations_case_2023: none [in force; text secondary]",
+        "us_ear_destinations_case_2023: no paragraph of it is met [in force; text secondary]",
+        "M-02 as codified: open: licence; undetermined: LPP",
+        "LPP is undetermined: how much was received under LPP in 2026 is open: whether these count is open, by what",
         "which chip it is is not known (configs/examples/fleet.yaml:63)",
         "the headquarters of the ultimate parent of Selat Hosting are not stated (configs/examples/fleet.yaml:36)",
         "IN 600,000,000 790,000,000 190,000,000 12,001 within",

@@ -84,6 +84,7 @@ def test_attempts_of_a_rank_are_added_up(reading):
     joined = dataclasses.replace(reading, segments=(zero, later, two))
     ranks = {each.rank: each for each in status.of_ranks(joined, datetime.datetime.now(datetime.UTC))}
     assert (ranks[0].attempt, ranks[0].state, ranks[0].total_ops) == (1, "killed", 2 * RANK_OPS)
+    assert ranks[0].steps == 2 * one.steps
     assert ranks[2].total_ops == RANK_OPS
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.report.words import after, clean, clip, joined, listing, percent, plain_decimal, threshold
-from auditor.units import parse_exact, parse_ops, share
+from auditor.report.words import after, clean, clip, joined, listing, percent, plain_decimal
+from auditor.units import parse_exact, parse_ops, share, threshold
 
 amounts = st.integers(0, 10**30)
 

@@ -115,7 +115,7 @@ def add_lineage(verbs: argparse._SubParsersAction[Parser]) -> None:
     )
     actions = lineage.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", allow_abbrev=False, help="the models of these ledgers, their parents and totals")
-    show.add_argument("directories", metavar="DIR", nargs="+", help="directories of runs, in any order")
+    show.add_argument("directories", metavar="DIR", nargs="+", help="a run's directory, or one with many below it")
     show.add_argument("--declared", metavar="FILE", help="what is said of models (docs/lineage.md)")
     show.add_argument("--model", metavar="NAME", help="this one alone (default: all)")
     show.add_argument("--relation", metavar="R", action="append", help="follow only these; may be given several times")
