@@ -161,6 +161,23 @@ def test_a_generator_that_is_an_ancestor_too_is_not_counted_twice(write):
     assert found.counted_ops == 6 * INTERVAL, "writer took 5 intervals with its base, other 4: writer's count"
 
 
+def test_a_generator_that_may_count_by_merging_too_is_added_once_at_most(write):
+    """4E091 is silent on merging: child 1, writer 3, base 2 intervals, and what generating took."""
+    base, writer = (
+        write("base", weights("saved", "a"), intervals=2),
+        write("writer", weights("loaded", "a"), intervals=3),
+    )
+    child = write("child", intervals=1)
+    whole = 6 * INTERVAL + 50
+    for merged in (["writer"], ["base"], ["base", "writer"]):
+        parents = ", ".join(parent(name, "merged") for name in merged)
+        family = related(child, [base, writer], f"child: {{parents: [{parents}]}}")
+        found = total(family, "us_ear_4e091_2025", generators=[made_by()])
+        assert (found.counted_ops, found.most_ops) == (whole, whole), merged
+        unknown = total(family, "us_ear_4e091_2025", generators=[made_by(trained_on_ops=None)])
+        assert (unknown.counted_ops, unknown.most_ops) == (INTERVAL, whole), merged
+
+
 def test_a_generator_that_only_the_lineage_names_leaves_the_total_open(write):
     child, writer = write("child", intervals=1), write("writer", intervals=3)
     family = related(child, [writer], f"child: {{parents: [{parent('writer', 'data_generator')}]}}")
