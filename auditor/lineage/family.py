@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.lineage.declared import NOTHING, Declared
 from auditor.lineage.gather import lineage_of, model_of
+from auditor.lineage.graph import Part
 from auditor.operations import add_up
 from auditor.rules.ancestors import JUDGED, Ancestor, Link
 
@@ -58,6 +59,7 @@ class Family:
         """What is recorded of the model elsewhere, another node's part of the same run too, and what is stated."""
         here = {segment.genesis.nonce for segment in self.reading.segments}
         parts = [part for run in model.runs.values() for nonce, part in run.parts.items() if nonce not in here]
+        parts += self._longer(model)
         stated_ops = sum(amount.operations for amount in model.spent)
         if parts or stated_ops:
             others = [run for run in model.runs.values() if run.id != self.reading.run_id]
@@ -69,6 +71,15 @@ class Family:
                 stated_ops=stated_ops,
                 missing=tuple(sorted({reason for run in others for reason in run.missing})),
             )
+
+    def _longer(self, model: Model) -> Iterator[Part]:
+        """What a longer copy of one of the record's own segments has beyond it."""
+        known = model.runs[self.reading.run_id].parts
+        for segment in self.reading.segments:
+            part = known[segment.genesis.nonce]
+            operations = part.operations.without(segment.operations)
+            if part.records > segment.records and all(ops >= 0 for _, amount in operations for ops in amount):
+                yield Part(part.records - segment.records, operations, part.abandoned.without(segment.abandoned))
 
 
 def _ancestor(lineage: Lineage, model: Model, judged: str) -> Ancestor:

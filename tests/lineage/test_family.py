@@ -7,6 +7,8 @@ pre-training; every law that counts a run whole counts all of them.
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,7 @@ AS_OF = date(2026, 11, 22)
 INTERVAL = 1152  # operations: 3 steps x 3 products x 2 x 4 x 8 x 2
 
 
-def total(family: Family, rule: str, *, generators: Any = None, **answers: object) -> Total:
+def total(family: Family, rule: str, *, generators: Any = None, lower_bound: bool = False, **answers: object) -> Total:
     subject = Subject(
         ruleset=RULES,
         operations=family.reading.operations,
@@ -38,6 +40,7 @@ def total(family: Family, rule: str, *, generators: Any = None, **answers: objec
         answers=read_answers(RULES, answers),
         generators=generators,
         abandoned=family.reading.abandoned,
+        lower_bound=lower_bound,
         missing=family.unknown,
         ancestors=family.ancestors,
     )
@@ -89,6 +92,19 @@ def test_other_runs_of_the_model_count_and_copies_do_not(write):
     found = total(related(second, [first, first]), "us_ear_4e091_2025")
     assert (found.counted_ops, found.record_ops) == (3 * INTERVAL, INTERVAL)
     assert "in the records of this model 3,456 count" in found.words()
+
+
+def test_a_longer_copy_of_the_record_counts_to_its_end_in_whatever_order_they_are_given(write, tmp_path):
+    """The other copy ends after the first of three intervals, as one that was made while the run went on."""
+    whole = write("m", intervals=3)
+    copy = replace(whole, directory=tmp_path / "copy")
+    shutil.copytree(whole.directory, copy.directory)
+    (segment,) = (copy.directory / "segments").iterdir()
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:6]))
+    assert copy.read().operations.total == INTERVAL
+    for first, second, most in ((whole, copy, 3 * INTERVAL), (copy, whole, None)):
+        found = total(related(first, [second]), "us_ear_4e091_2025", lower_bound=most is None)
+        assert (found.counted_ops, found.most_ops) == (3 * INTERVAL, most)
 
 
 def test_an_unknown_parent_makes_a_floor_whoever_it_is_the_parent_of(write):
