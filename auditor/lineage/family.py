@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.errors import LineageError
 from auditor.lineage.declared import NOTHING, Declared
 from auditor.lineage.gather import lineage_of, model_of
 from auditor.lineage.graph import Part
@@ -30,9 +31,10 @@ class Family:
     def of(cls, reading: Reading, others: Iterable[Reading] = (), declared: Declared = NOTHING) -> Family:
         """The family of a run.
 
-        Raises: LineageCycle: a model is its own ancestor.
+        Raises: LineageCycle: a model is its own ancestor. LineageError: two ledgers of a run name different models.
         """
         others = tuple(others)
+        _refuse_two_names((reading, *others), declared)
         return cls(
             reading=reading,
             others=others,
@@ -80,6 +82,19 @@ class Family:
             operations = part.operations.without(segment.operations)
             if part.records > segment.records and all(ops >= 0 for _, amount in operations for ops in amount):
                 yield Part(part.records - segment.records, operations, part.abandoned.without(segment.abandoned))
+
+
+def _refuse_two_names(readings: Iterable[Reading], declared: Declared) -> None:
+    """A run is of one model: what is known of another name's parents would be lost."""
+    names: dict[str, str] = {}
+    for one in readings:
+        name = model_of(one, declared)
+        before = names.setdefault(one.run_id, name)
+        if before != name:
+            raise LineageError(
+                f"the ledgers of the run {one.run_id} are of two models, {before!r} and {name!r}",
+                remedy="Name the run under `runs` of its model in the lineage file.",
+            )
 
 
 def _ancestor(lineage: Lineage, model: Model, judged: str) -> Ancestor:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from auditor.cli.main import main
+from auditor.errors import LineageError
 from auditor.lineage import declared
 from auditor.lineage.family import Family
 from auditor.rules import pack
@@ -105,6 +106,17 @@ def test_a_longer_copy_of_the_record_counts_to_its_end_in_whatever_order_they_ar
     for first, second, most in ((whole, copy, 3 * INTERVAL), (copy, whole, None)):
         found = total(related(first, [second]), "us_ear_4e091_2025", lower_bound=most is None)
         assert (found.counted_ops, found.most_ops) == (3 * INTERVAL, most)
+
+
+def test_ledgers_of_one_run_that_name_two_models_are_refused_until_somebody_says_which(write):
+    first = write("m")
+    second = write("n")
+    second = replace(second, directory=second.directory.with_name("other"), run_id=first.run_id)
+    second.segment(1, model="n", rank=1, expected_ranks=2)
+    with pytest.raises(LineageError, match="are of two models, 'm' and 'n'"):
+        related(first, [second])
+    family = related(first, [second], f"n: {{runs: [{first.run_id}]}}")
+    assert total(family, "us_ear_4e091_2025").counted_ops == 2 * INTERVAL
 
 
 def test_an_unknown_parent_makes_a_floor_whoever_it_is_the_parent_of(write):
