@@ -131,8 +131,9 @@ def _known(name: str, origin: str) -> None:
         raise ConfigError(f"{origin}: unknown setting {name!r}; {hint}")
 
 
-def _fail(name: str, value: str, origin: str, expected: str) -> NoReturn:
-    raise ConfigError(f"{name} from {origin}: expected {expected}, got {value!r}")
+def _fail(name: str, value: str | None, origin: str, expected: str) -> NoReturn:
+    got = "something else" if value is None else repr(value)
+    raise ConfigError(f"{name} from {origin}: expected {expected}, got {got}")
 
 
 def _text(value: str, origin: str, name: str) -> str:  # noqa: ARG001 - one signature for all parsers
@@ -152,10 +153,20 @@ def _absolute(value: str, origin: str, name: str) -> Path | None:  # noqa: ARG00
 
 
 def _address(value: str, origin: str, name: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
-        _fail(name, value, origin, "an address that begins with http:// or https://")
+    if value and not _is_address(value):
+        # What stands in it may be a secret: whoever reads the message finds it where it is set.
+        _fail(name, None, origin, "an address that begins with http:// or https://, of printable ASCII without blanks")
     return value
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        port = parts.port  # a ValueError where it is no number that a port may have
+    except ValueError:
+        return False
+    plain = value.isascii() and value.isprintable() and " " not in value
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _words(value: str, origin: str, name: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from auditor.fleet.inventory import Company, Inventory, Shipment
     from auditor.fleet.parts import Part
+    from auditor.fleet.pools import Tally
     from auditor.rules.classification import Answer
     from auditor.rules.expressions import Values
     from auditor.rules.model import RuleSet
@@ -35,6 +36,7 @@ class Books:
     inventory: Inventory
     as_of: date
     # What was worked out already.
+    tallies: dict[tuple[tuple[str, ...], date, bool | None], Tally] = field(default_factory=dict)  # of `pools`
     _classes: dict[tuple[str, str], Answer] = field(default_factory=dict)
     _printed: dict[tuple[str, date], Values] = field(default_factory=dict)
     _members: dict[tuple[str, date], Members] = field(default_factory=dict)

@@ -7,8 +7,9 @@ in either order; so no sum depends on the order of the rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.fleet.books import LIST, NOTHING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from auditor.fleet.books import Books
     from auditor.fleet.inventory import Company
 
+_NOTHING = Fraction(0)
 _LICENSED_FROM = date(2025, 1, 1)  # the question of licensed_tpp_to_country: licensed since 2025
 
 
@@ -36,6 +38,40 @@ class Sum:
         return Sum(sum_of(self.tpp, other), self.because)
 
 
+@dataclass(slots=True)
+class Tally:
+    """Shipments added up. ``endless``: of how many there may be any amount."""
+
+    low: Fraction = _NOTHING
+    high: Fraction = _NOTHING
+    endless: int = 0
+    open_ids: set[str] = field(default_factory=set)  # of those that may count or not
+    open_chips: set[str] = field(default_factory=set)  # of those that count, as far as their chips do
+
+    @property
+    def tpp(self) -> Range:
+        """Where the sum lies."""
+        return Range(self.low, None if self.endless else self.high)
+
+    def add(self, name: str, part: Range, counts: bool | None) -> None:
+        """Take a shipment in: surely, or perhaps."""
+        self.low += part.low or _NOTHING
+        self.high += part.high or _NOTHING
+        self.endless += part.high is None
+        if part.low != part.high:
+            (self.open_ids if counts is None else self.open_chips).add(name)
+
+    def without(self, name: str, part: Range) -> Tally:
+        """The same without one that may count or not."""
+        return Tally(
+            low=self.low,
+            high=self.high - (part.high or _NOTHING),
+            endless=self.endless - (part.high is None),
+            open_ids=self.open_ids - {name},
+            open_chips=set(self.open_chips),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When a sum is taken: at the end of a day, or on it around a shipment, which is ``included`` or still to come."""
@@ -46,11 +82,9 @@ class Moment:
     included: bool = False
 
     def precedes(self, other: Shipment) -> bool | None:
-        """Whether a shipment came before; None where nobody says in which order."""
+        """Whether another shipment came before; None where nobody says in which order."""
         if self.shipment is None:
             return other.made_by(self.day)
-        if other.id == self.shipment.id:
-            return self.included
         if other.day is None:
             return None if self.day >= self.books.as_of else False
         if self.shipment.day is None:
@@ -63,26 +97,40 @@ class Moment:
 
     def total(
         self,
+        pool: tuple[str, ...],
         among: Iterable[Shipment],
         belongs: Callable[[Shipment], bool | None],
         *,
         missing: str,
         present: bool = False,
     ) -> Sum:
-        """What shipments that belong come to; ``missing``: what else may, or "" where nothing else does."""
+        """What shipments that belong come to; ``missing``: what else may, or "" where nothing else does.
+
+        ``pool``: a name for what is among and belongs. Around all shipments of a day such a sum is the same but for
+        themselves, so it is drawn up once.
+        """
+        one = self.shipment
+        key = (pool, self.day, None if one is None else one.day is None)
+        if key not in self.books.tallies:
+            self.books.tallies[key] = self._tally(among, belongs, present=present)
+        tally = self.books.tallies[key]
+        if one is not None and one.id in tally.open_ids:  # as another of its day, it may have come before or not
+            tally = tally.without(one.id, self._part(one, None))
+            if self.included:
+                counts = belongs(one)
+                tally.add(one.id, self._part(one, counts), counts)
+        because = (missing, _open_words(tally.open_ids), _chip_words(tally.open_chips))
+        return Sum(Range(tally.low, None) if missing else tally.tpp, tuple(filter(None, because)))
+
+    def _tally(self, among: Iterable[Shipment], belongs: Callable[[Shipment], bool | None], *, present: bool) -> Tally:
         each = self.present if present else self.precedes
-        found, open_ids, open_chips = NOTHING, list[str](), list[str]()
+        found = Tally()
         for one in among:
             counts = belongs(one)
             counts = counts if counts is False else _both(counts, each(one))
-            if counts is False:
-                continue
-            part = self._part(one, counts)
-            found = sum_of(found, part)
-            if part.low != part.high:
-                (open_ids if counts is None else open_chips).append(one.id)
-        because = (missing, _open_words(open_ids), _chip_words(open_chips))
-        return Sum(Range(found.low, None) if missing else found, tuple(filter(None, because)))
+            if counts is not False:
+                found.add(one.id, self._part(one, counts), counts)
+        return found
 
     def _part(self, shipment: Shipment, counts: bool | None) -> Range:
         counted = self.books.counted_tpp(shipment, self.day)
@@ -93,6 +141,7 @@ class Moment:
         """Licensed to a country since 2025, by everybody; without end where nobody says what others were."""
         others = self.books.inventory.elsewhere.get(country)
         own = self.total(
+            ("licensed", country),
             self.books.shipments_to(country),
             lambda one: _counts_from_2025(one) and under(one, Under.LICENCE),
             missing="" if others else f"what others were licensed for to {country} is not stated (licensed_elsewhere)",
@@ -102,6 +151,7 @@ class Moment:
     def received_as_lpp(self, company: Company, year: int) -> Sum:
         """Received under the exception LPP in a calendar year by everybody with the company's ultimate parent."""
         return self.total(
+            ("lpp", company.id, str(year)),
             self.books.shipments_of_group(company),
             lambda one: _both(
                 (one.day or self.books.as_of).year == year and under(one, Under.LPP), same_group(one.owner, company)
@@ -112,6 +162,7 @@ class Moment:
     def received_as_aia(self, company: Company) -> Sum:
         """Received under the exception AIA by the company."""
         return self.total(
+            ("aia", company.id),
             self.books.shipments_of_group(company),
             lambda one: one.owner.id == company.id and under(one, Under.AIA),
             missing=self._missing(company, of_group=False),
@@ -120,6 +171,7 @@ class Moment:
     def installed_by(self, company: Company, country: str) -> Sum:
         """Installed by the company in a country."""
         return self.total(
+            ("installed", company.id, country),
             self.books.shipments_to(country),
             lambda one: one.owner.id == company.id,
             missing=self._missing(company, of_group=False),
@@ -128,20 +180,29 @@ class Moment:
 
     def installed_in(self, country: str) -> Sum:
         """Installed in a country by all companies of the inventory."""
-        return self.total(self.books.shipments_to(country), lambda one: True, missing="", present=True)  # noqa: ARG005
+        every = self.books.shipments_to(country)
+        return self.total(("installed", country), every, lambda _: True, missing="", present=True)
 
-    def group_total(self, company: Company, where: Callable[[str], bool | None] | None = None) -> Sum:
-        """Installed by everybody with the company's ultimate parent, in the countries of which that is true."""
+    def group_total(self, company: Company) -> Sum:
+        """Installed by everybody with the company's ultimate parent."""
+        return self._of_group(company, "", lambda _: True)
+
+    def group_in(self, company: Company, country: str) -> Sum:
+        """Of the group's total, what is in a country."""
+        return self._of_group(company, country, lambda other: other == country)
+
+    def _of_group(self, company: Company, name: str, where: Callable[[str], bool | None]) -> Sum:
         return self.total(
+            ("group", company.id, name),
             self.books.shipments_of_group(company),
-            lambda one: _both(where is None or where(one.site.country), same_group(one.owner, company)),
+            lambda one: _both(where(one.site.country), same_group(one.owner, company)),
             missing=self._missing(company, of_group=True),
             present=True,
         )
 
     def outside_list(self, company: Company) -> Sum:
         """Of the group's total, what is outside the AI-authorization list."""
-        return self.group_total(company, self._is_outside)
+        return self._of_group(company, "outside the list", self._is_outside)
 
     def largest_outside(self, company: Company) -> Sum:
         """Of the group's total, what is in the one country outside the list that has most of it."""
@@ -149,14 +210,14 @@ class Moment:
         for country in sorted({site.country for site in self.books.inventory.sites.values()}):
             outside = self._is_outside(country)
             if outside is not False:
-                found = self.group_total(company, lambda other, country=country: other == country)  # type: ignore[misc]
+                found = self.group_in(company, country)
                 totals.append(found.tpp if outside else Range(NOTHING.low, found.tpp.high))
                 because |= dict.fromkeys(found.because)
         return Sum(greatest(*totals), tuple(because))
 
     def outside_us(self, company: Company) -> Sum:
         """Of the group's total, what is outside the United States."""
-        return self.group_total(company, lambda country: country != "US")
+        return self._of_group(company, "outside the United States", lambda country: country != "US")
 
     def _is_outside(self, country: str) -> bool | None:
         inside = self.books.inside(country, LIST, self.day)
@@ -188,7 +249,7 @@ def _both(one: bool | None, other: bool | None) -> bool | None:
     return None if one is None or other is None else True
 
 
-def _open_words(ids: list[str]) -> str:
+def _open_words(ids: set[str]) -> str:
     """Of shipments that may count or not."""
     if not ids:
         return ""
@@ -198,6 +259,6 @@ def _open_words(ids: list[str]) -> str:
     )
 
 
-def _chip_words(ids: list[str]) -> str:
+def _chip_words(ids: set[str]) -> str:
     """Of shipments that count, as far as their chips do."""
     return f"how much TPP of 3A090.a these are is not known: {', '.join(sorted(ids))}" if ids else ""

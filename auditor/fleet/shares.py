@@ -110,7 +110,7 @@ class _Group:
         )
 
     def _in(self, country: str) -> Sum:
-        return self.moment.group_total(self.company, lambda other: other == country)
+        return self.moment.group_in(self.company, country)
 
     def _over(self, part: Paragraph, amount: Range, whole: Range) -> bool | None:
         """Whether the paragraph is met, which speaks of what is over a share."""

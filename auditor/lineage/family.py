@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.errors import LineageError
 from auditor.lineage.declared import NOTHING, Declared
 from auditor.lineage.gather import lineage_of, model_of
+from auditor.lineage.graph import Part
 from auditor.operations import add_up
 from auditor.rules.ancestors import JUDGED, Ancestor, Link
 
@@ -29,9 +31,10 @@ class Family:
     def of(cls, reading: Reading, others: Iterable[Reading] = (), declared: Declared = NOTHING) -> Family:
         """The family of a run.
 
-        Raises: LineageCycle: a model is its own ancestor.
+        Raises: LineageCycle: a model is its own ancestor. LineageError: two ledgers of a run name different models.
         """
         others = tuple(others)
+        _refuse_two_names((reading, *others), declared)
         return cls(
             reading=reading,
             others=others,
@@ -58,6 +61,7 @@ class Family:
         """What is recorded of the model elsewhere, another node's part of the same run too, and what is stated."""
         here = {segment.genesis.nonce for segment in self.reading.segments}
         parts = [part for run in model.runs.values() for nonce, part in run.parts.items() if nonce not in here]
+        parts += self._longer(model)
         stated_ops = sum(amount.operations for amount in model.spent)
         if parts or stated_ops:
             others = [run for run in model.runs.values() if run.id != self.reading.run_id]
@@ -68,6 +72,28 @@ class Family:
                 abandoned=add_up([(part.abandoned, 1) for part in parts]),
                 stated_ops=stated_ops,
                 missing=tuple(sorted({reason for run in others for reason in run.missing})),
+            )
+
+    def _longer(self, model: Model) -> Iterator[Part]:
+        """What a longer copy of one of the record's own segments has beyond it."""
+        known = model.runs[self.reading.run_id].parts
+        for segment in self.reading.segments:
+            part = known[segment.genesis.nonce]
+            operations = part.operations.without(segment.operations)
+            if part.records > segment.records and all(ops >= 0 for _, amount in operations for ops in amount):
+                yield Part(part.records - segment.records, operations, part.abandoned.without(segment.abandoned))
+
+
+def _refuse_two_names(readings: Iterable[Reading], declared: Declared) -> None:
+    """A run is of one model: what is known of another name's parents would be lost."""
+    names: dict[str, str] = {}
+    for one in readings:
+        name = model_of(one, declared)
+        before = names.setdefault(one.run_id, name)
+        if before != name:
+            raise LineageError(
+                f"the ledgers of the run {one.run_id} are of two models, {before!r} and {name!r}",
+                remedy="Name the run under `runs` of its model in the lineage file.",
             )
 
 

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.rules.certainty import Certainty
@@ -24,7 +24,6 @@ from auditor.rules.places import day, refuse_taken, sources, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date
 
     from auditor.documents import Node
     from auditor.rules.model import Value
@@ -93,11 +92,16 @@ def _days(node: Node, values: Sequence[Value]) -> int:
 
 
 def due(duty: Duty, begun: Mapping[Begins, date]) -> Due | None:
-    """By when the duty is to be done where these have begun on these days; None where nothing has set it running."""
+    """By when the duty is to be done where these have begun on these days.
+
+    None where nothing has set it running, or the calendar ends before.
+    """
     if duty.day is not None:
         return Due(duty, duty.day, Begins.DAY, duty.day)
     days = [(begun[one], one) for one in duty.begins if one in begun]
     if not days:
         return None
     first, begins = min(days, key=lambda pair: pair[0])
+    if (date.max - first).days < duty.within_days:
+        return None
     return Due(duty, first + timedelta(days=duty.within_days), begins, first)

@@ -38,7 +38,7 @@ class Total:
     record: Count  # of the record that is judged, alone
     whole: Count  # with the ancestors that count
     ancestors: Selected
-    open_ops: int  # of ancestors that may count or not
+    open_ops: int  # of ancestors that may count or not, beside what generators may
     stated_ops: int  # of the model and of ancestors that count, beside what is recorded
     prior_ops: int  # stated as earlier training, beyond all that
     original: Range | None  # of these, what the models took that the judged one was made from; None: none is known
@@ -187,16 +187,24 @@ def total(
     prior_ops = max(0, (prior or 0) - known)
     low = whole.counted_ops + stated + prior_ops
     training = Range(Fraction(low), None if more_may_count else Fraction(low))
+
+    def decided(counting: Sequence[Ancestor]) -> Decision:
+        known = known_generators(counter, selected, generators, counting)
+        return _decide(counter, whole, training, known, stated + prior_ops)
+
+    decision = decided(selected.counted)
+    # A generator that may count by another way too, or shares models with one that may, adds these once at most.
+    twice = _most_of(decision) - _most_of(decided((*selected.counted, *selected.open)))
     return Total(
         counter=counter,
         record=record,
         whole=whole,
         ancestors=selected,
-        open_ops=sum(_at_most(counter, one) for one in selected.open),
+        open_ops=sum(_at_most(counter, one) for one in selected.open) - twice,
         stated_ops=stated,
         prior_ops=prior_ops,
         original=_original(counter, [one for one in selected.counted if not one.itself]),
-        decision=_decide(counter, whole, training, known_generators(counter, selected, generators), stated + prior_ops),
+        decision=decision,
         missing=tuple(dict.fromkeys(more_may_count)),
         record_missing=tuple(record_missing),
     )
@@ -215,6 +223,10 @@ def _original(counter: Counter, ancestors: Sequence[Ancestor]) -> Range | None:
 def _at_most(counter: Counter, ancestor: Ancestor) -> int:
     counted = count(counter, ancestor.operations, ancestor.abandoned)
     return counted.counted_ops + counted.undetermined_ops + ancestor.stated_ops
+
+
+def _most_of(decision: Decision) -> int:
+    return 0 if decision.unbounded else decision.counted_ops + decision.undetermined_ops
 
 
 def _of_ancestors(selected: Selected) -> Iterator[str]:

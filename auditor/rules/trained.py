@@ -27,23 +27,26 @@ def with_ancestors(
 
 
 def known_generators(
-    counter: Counter, selected: Selected, generators: Sequence[Generator] | None
+    counter: Counter, selected: Selected, generators: Sequence[Generator] | None, counting: Sequence[Ancestor]
 ) -> Sequence[Generator] | None:
-    """The generators that somebody names, with what their own records show, and those that the lineage has beside."""
+    """The generators that somebody names, with what their own records show, and those that the lineage has beside.
+
+    ``counting``: the ancestors that count already.
+    """
     trained = {one.name: one for one in selected.generators}
     if generators is None and not trained:
         return None
     stated = {one.name: one for one in generators or ()}
     unsaid = {name: Generator.unknown(name) for name in trained if name not in stated}
     return [
-        _recorded(counter, selected, one, trained[one.name]) if one.name in trained else one
+        _recorded(counter, counting, one, trained[one.name]) if one.name in trained else one
         for one in (*stated.values(), *unsaid.values())
     ]
 
 
-def _recorded(counter: Counter, selected: Selected, generator: Generator, trained: Trained) -> Generator:
+def _recorded(counter: Counter, counting: Sequence[Ancestor], generator: Generator, trained: Trained) -> Generator:
     """The generator with what its records show of its training; more that is stated stands where they are a floor."""
-    already = [one for one in trained.models if one in selected.counted]
+    already = [one for one in trained.models if one in counting]
     whole, shared = (with_ancestors(counter, Operations.none(), None, models) for models in (trained.models, already))
     training_ops = whole.counted_ops + sum(one.stated_ops for one in trained.models)
     floor = trained.floor or whole.earlier_missing or bool(whole.undetermined_ops)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from auditor.errors import RuleError
 from auditor.rules.duties import due
 from auditor.rules.model import HOLDING, Begins, RuleKind
 from auditor.rules.totals import PARTS_MISSING, answered
@@ -93,7 +94,9 @@ def warn(reading: Reading, subject: Subject, plan: Plan | None, asked: datetime)
     """What is to be expected from the moment of asking on, under what ``subject`` has been told.
 
     The count is taken as the record stands: that a run is still being written makes nothing uncertain by itself.
+    Raises: RuleError: the plan is known only since a day that is still to come.
     """
+    _refuse_unknown_yet(plan, max(asked.date(), subject.as_of))
     subject = as_it_stands(subject, reading)
     rules = [rule for rule in subject.ruleset.rules if _has_line(rule, subject)]
     counters = {rule.counter.id: answered(rule.counter, subject.answers) for rule in rules if rule.counter}
@@ -112,6 +115,15 @@ def warn(reading: Reading, subject: Subject, plan: Plan | None, asked: datetime)
         open=_open(reading, forecasts),
         forecasts=forecasts,
     )
+
+
+def _refuse_unknown_yet(plan: Plan | None, day: date) -> None:
+    """A plan that stands was known by that day: a time that it sets running must not begin later."""
+    if plan is not None and plan.known_since is not None and plan.known_since > day:
+        raise RuleError(
+            f"{plan.origin}: known_since: expected a day up to {day}, got {plan.known_since}",
+            remedy="Name the day since which the plan stands, or leave it out.",
+        )
 
 
 def _open(reading: Reading, forecasts: Iterable[Forecast]) -> tuple[str, ...]:

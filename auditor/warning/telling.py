@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import queue
 import shlex
 import signal
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -73,21 +75,41 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def post(url: str, body: bytes, timeout_s: float) -> None:
     """The body has been taken by whoever answers at that address.
 
-    Raises: AlertError: nobody did, or the answer is no success; a redirection is none.
+    Raises: AlertError: nobody did in that time, or the answer is no success; a redirection is none.
     """
-    request = urllib.request.Request(  # noqa: S310 - the setting takes http and https alone
-        url, data=body, headers={"Content-Type": "application/json", "User-Agent": "auditor"}, method="POST"
+    failed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    thread = threading.Thread(
+        target=lambda: failed.put(_posted(url, body, timeout_s)), name="auditor-post", daemon=True
     )
-    opener = urllib.request.build_opener(_NoRedirect)
+    thread.auditor_uncounted = True  # type: ignore[attr-defined]
     try:
+        thread.start()
+        # A socket's own limit begins anew with each byte, and names are looked up without any: the whole is waited for.
+        failure = failed.get(timeout=timeout_s)
+    except queue.Empty:
+        raise AlertError(f"it took longer than {timeout_s:g} s") from None
+    except RuntimeError as error:
+        raise AlertError("no thread can be had") from error
+    if failure:
+        raise AlertError(failure)
+
+
+def _posted(url: str, body: bytes, timeout_s: float) -> str:
+    """Why it was not taken, "" where it was; the address, which may hold a secret, is never told."""
+    try:
+        request = urllib.request.Request(  # noqa: S310 - the setting takes http and https alone
+            url, data=body, headers={"Content-Type": "application/json", "User-Agent": "auditor"}, method="POST"
+        )
+        opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=timeout_s):
-            return
+            return ""
     except urllib.error.HTTPError as error:
         with contextlib.closing(error):
-            raise AlertError(f"it answered {error.code}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise AlertError(f"it cannot be reached: {reason or type(error).__name__}") from error
+            return f"it answered {error.code}"
+    except OSError as error:
+        return f"it cannot be reached: {getattr(error, 'reason', None) or error or type(error).__name__}"
+    except (http.client.HTTPException, ValueError) as error:
+        return f"it cannot be reached: {type(error).__name__}"
 
 
 def run(words: Sequence[str], body: bytes, timeout_s: float) -> None:
@@ -104,8 +126,8 @@ def run(words: Sequence[str], body: bytes, timeout_s: float) -> None:
             env=_environment(),
             start_new_session=True,  # signals of the terminal are the training's
         )
-    except OSError as error:
-        raise AlertError(f"{words[0]}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise AlertError(f"{words[0]}: {getattr(error, 'strerror', None) or error}") from error
     with process:
         _hand_over(process, body, timeout_s)
     if process.returncode:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditor.fleet.books import Books
 from auditor.fleet.inventory import Under
 from auditor.fleet.judged import judge
 from auditor.rules.model import Mode
@@ -217,3 +218,19 @@ def test_as_enforced_asks_for_no_licence_that_as_codified_does_not(judged: Judgi
     for codified, enforced in zip(*page.rulings.values(), strict=True):
         assert codified.needed or not enforced.needed
     assert judge(replace(page.books)).rulings == page.rulings
+
+
+def test_shipments_of_a_day_share_what_they_are_added_up_to(judged: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many take about twice as long, not four times."""
+    looked: list[int] = []
+    counted = Books.counted_tpp
+    monkeypatch.setattr(Books, "counted_tpp", lambda *given: looked.append(1) or counted(*given))
+
+    def looks(shipments: int) -> int:
+        looked.clear()
+        head = "id,site,country,owner,headquarters,parent,complete,authorisation,authorised_since,chip,count,date,under"
+        rows = [f"{i},s,IN,o,US,o,group,UVEU,2025-02-01,h100-sxm5-80gb,1,2025-09-01,UVEU" for i in range(shipments)]
+        judged("\n".join([head, *rows]), name="many.csv")
+        return len(looked)
+
+    assert looks(40) < 3 * looks(20)

@@ -7,12 +7,15 @@ pre-training; every law that counts a run whole counts all of them.
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from auditor.cli.main import main
+from auditor.errors import LineageError
 from auditor.lineage import declared
 from auditor.lineage.family import Family
 from auditor.rules import pack
@@ -30,7 +33,7 @@ AS_OF = date(2026, 11, 22)
 INTERVAL = 1152  # operations: 3 steps x 3 products x 2 x 4 x 8 x 2
 
 
-def total(family: Family, rule: str, *, generators: Any = None, **answers: object) -> Total:
+def total(family: Family, rule: str, *, generators: Any = None, lower_bound: bool = False, **answers: object) -> Total:
     subject = Subject(
         ruleset=RULES,
         operations=family.reading.operations,
@@ -38,6 +41,7 @@ def total(family: Family, rule: str, *, generators: Any = None, **answers: objec
         answers=read_answers(RULES, answers),
         generators=generators,
         abandoned=family.reading.abandoned,
+        lower_bound=lower_bound,
         missing=family.unknown,
         ancestors=family.ancestors,
     )
@@ -89,6 +93,30 @@ def test_other_runs_of_the_model_count_and_copies_do_not(write):
     found = total(related(second, [first, first]), "us_ear_4e091_2025")
     assert (found.counted_ops, found.record_ops) == (3 * INTERVAL, INTERVAL)
     assert "in the records of this model 3,456 count" in found.words()
+
+
+def test_a_longer_copy_of_the_record_counts_to_its_end_in_whatever_order_they_are_given(write, tmp_path):
+    """The other copy ends after the first of three intervals, as one that was made while the run went on."""
+    whole = write("m", intervals=3)
+    copy = replace(whole, directory=tmp_path / "copy")
+    shutil.copytree(whole.directory, copy.directory)
+    (segment,) = (copy.directory / "segments").iterdir()
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:6]))
+    assert copy.read().operations.total == INTERVAL
+    for first, second, most in ((whole, copy, 3 * INTERVAL), (copy, whole, None)):
+        found = total(related(first, [second]), "us_ear_4e091_2025", lower_bound=most is None)
+        assert (found.counted_ops, found.most_ops) == (3 * INTERVAL, most)
+
+
+def test_ledgers_of_one_run_that_name_two_models_are_refused_until_somebody_says_which(write):
+    first = write("m")
+    second = write("n")
+    second = replace(second, directory=second.directory.with_name("other"), run_id=first.run_id)
+    second.segment(1, model="n", rank=1, expected_ranks=2)
+    with pytest.raises(LineageError, match="are of two models, 'm' and 'n'"):
+        related(first, [second])
+    family = related(first, [second], f"n: {{runs: [{first.run_id}]}}")
+    assert total(family, "us_ear_4e091_2025").counted_ops == 2 * INTERVAL
 
 
 def test_an_unknown_parent_makes_a_floor_whoever_it_is_the_parent_of(write):
@@ -159,6 +187,23 @@ def test_a_generator_that_is_an_ancestor_too_is_not_counted_twice(write):
     both = [made_by("writer", **share), made_by("other", **share)]
     found = total(related(child, [base, writer, other]), "us_ear_4e091_2025", generators=both)
     assert found.counted_ops == 6 * INTERVAL, "writer took 5 intervals with its base, other 4: writer's count"
+
+
+def test_a_generator_that_may_count_by_merging_too_is_added_once_at_most(write):
+    """4E091 is silent on merging: child 1, writer 3, base 2 intervals, and what generating took."""
+    base, writer = (
+        write("base", weights("saved", "a"), intervals=2),
+        write("writer", weights("loaded", "a"), intervals=3),
+    )
+    child = write("child", intervals=1)
+    whole = 6 * INTERVAL + 50
+    for merged in (["writer"], ["base"], ["base", "writer"]):
+        parents = ", ".join(parent(name, "merged") for name in merged)
+        family = related(child, [base, writer], f"child: {{parents: [{parents}]}}")
+        found = total(family, "us_ear_4e091_2025", generators=[made_by()])
+        assert (found.counted_ops, found.most_ops) == (whole, whole), merged
+        unknown = total(family, "us_ear_4e091_2025", generators=[made_by(trained_on_ops=None)])
+        assert (unknown.counted_ops, unknown.most_ops) == (INTERVAL, whole), merged
 
 
 def test_a_generator_that_only_the_lineage_names_leaves_the_total_open(write):

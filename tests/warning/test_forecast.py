@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from auditor.errors import RuleError
 from auditor.rules.cases import Subject
 from auditor.rules.facts import read_answers
 from auditor.rules.plan import parse_plan
@@ -307,3 +308,20 @@ def test_an_invalid_record_is_projected_by_nobody(write: Any, shipped: RuleSet) 
     assert "INVALID" in found.fault
     assert of(found).rates is None
     assert of(found).reaching is None
+
+
+def test_a_plan_is_not_known_only_since_a_day_to_come(write: Any, shipped: RuleSet) -> None:
+    """A slip in the year would move the day on which a duty falls due by a year."""
+    courses = [Course(hours=STEADY)]
+    plan = ["end=2028-12-31", "known_since=2026-11-24"]
+    with pytest.raises(RuleError, match="known_since: expected a day up to 2026-11-23, got 2026-11-24"):
+        outlook(write, shipped, courses, plan=plan)
+    reading = read(write.directory)
+    subject = Subject(ruleset=shipped, operations=reading.operations, as_of=date(2026, 11, 24), answers={})
+    found = warn(reading, subject, parse_plan(plan), START)
+    assert date(2026, 12, 8) in [one.due.day for one in of(found).duties if one.due]
+
+
+def test_the_last_days_of_the_calendar_have_no_day_on_which_a_duty_is_due(write: Any, shipped: RuleSet) -> None:
+    found = outlook(write, shipped, [Course(hours=STEADY)], as_of=date.max)
+    assert all(one.if_known is None for line in found.forecasts for one in line.duties)

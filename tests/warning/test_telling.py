@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -272,10 +274,40 @@ def test_a_redirection_is_not_followed(receiver: Receiver) -> None:
 
 def test_a_server_that_does_not_answer_is_given_up(receiver: Receiver) -> None:
     receiver.delay_s = 1.0
-    with pytest.raises(AlertError, match="cannot be reached: timed out"):
+    with pytest.raises(AlertError, match=r"took longer than|timed out"):
         post(receiver.url, b"{}", 0.2)
     with pytest.raises(AlertError, match="cannot be reached"):
         post("http://127.0.0.1:9/", b"{}", 1.0)
+
+
+def test_a_server_that_answers_a_byte_at_a_time_has_no_longer_than_any_other() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError), listening, listening.accept()[0] as connection:
+            for byte in b"HTTP/1.0 200 OK\r\nSlow: " + b"a" * 60:
+                connection.send(bytes([byte]))
+                time.sleep(0.1)
+
+    threading.Thread(target=answer, daemon=True).start()
+    began_s = time.monotonic()
+    with pytest.raises(AlertError, match=r"took longer than 0\.5 s"):
+        post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", 0.5)
+    assert time.monotonic() - began_s < 3
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1/s3cret", "http://host:s3cret/", "http://host/a s3cret", "http://h:0/s3cret"]
+)
+def test_an_address_that_is_none_is_refused_and_nowhere_told(
+    address: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    told = refused(tmp_path / "run", AUDITOR_ALERTS="80%", AUDITOR_ALERT_WEBHOOK=address)
+    assert "alert_webhook" in told
+    assert "s3cret" not in told
+    with pytest.raises(AlertError) as raised:
+        post(address, b"{}", 1.0)
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
