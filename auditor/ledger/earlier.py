@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from auditor.errors import AuditorError, LedgerUnwritable
+from auditor.errors import AuditorError, LedgerUnwritable, UsageError
 from auditor.ledger.inspection import SegmentReading
 from auditor.ledger.notes import Head
 from auditor.ledger.notices import NotedGap
 from auditor.ledger.progress import ResumedAt
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations
-from auditor.records import Body, Record
+from auditor.records import Body, Genesis, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from auditor.ledger.inspection import Unreadable
 
-SCHEMA = "auditor.verifying/1"
+_SCHEMAS = "auditor.verifying/"
+SCHEMA = f"{_SCHEMAS}1"
+_ANOTHER = "Name another file with --resume: this one is left as it is."
+_CUT_BYTES = len('{"formulas":"')  # a header begins with these, whatever follows
+_PLAIN = {"str": str, "int": int, "bool": bool}
 Mark = tuple[int, ...]
 
 
@@ -68,12 +73,14 @@ class Earlier:
 def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
     """The readings in the file, by these formulas; it is made where there is none, and anew where they were others.
 
-    Raises: LedgerUnwritable: it cannot be read or written.
+    Raises: LedgerUnwritable: it cannot be read or written. UsageError: it is something else, and is left as it is.
     """
     header = {"schema": SCHEMA, "formulas": formulas}
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        lines = _lines_of(path)
         sound = lines[0] + b"\n" == _line(header)
+        if not sound and not _is_ours(lines):
+            raise UsageError(f"{path}: holds something else than what a verification has read", remedy=_ANOTHER)
         with path.open("ab" if sound else "wb") as file:
             if not sound:
                 file.write(_line(header))
@@ -84,9 +91,28 @@ def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
         raise LedgerUnwritable(f"{path}: cannot be used: {error.strerror or error}") from error
 
 
+def _lines_of(path: Path) -> list[bytes]:
+    """Never of a pipe, which would block, or a device."""
+    if not path.exists():
+        return [b""]
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes().split(b"\n")
+
+
+def _is_ours(lines: Sequence[bytes]) -> bool:
+    """Whether it is such a file, of this or another version, or the beginning of one that was cut short."""
+    if len(lines) == 1:
+        return _line({"formulas": "", "schema": SCHEMA}).startswith(lines[0][:_CUT_BYTES])
+    with contextlib.suppress(ValueError, RecursionError):
+        header = json.loads(lines[0])
+        return isinstance(header, dict) and str(header.get("schema", "")).startswith(_SCHEMAS)
+    return False
+
+
 def _known(lines: list[bytes]) -> Iterator[tuple[tuple[str, Mark], SegmentReading]]:
     for line in lines:
-        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError, RecursionError):
             plain = json.loads(line)
             yield (plain["file"], tuple(plain["mark"])), _read_plain(plain["reading"])
 
@@ -120,7 +146,7 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _text,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_text)),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_text)),
     "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
     "exit": lambda body: body and _text(body),
 }
@@ -133,7 +159,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "points": tuple,
     "hardware": tuple,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights"), _each(_body)),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_body)),
     "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
     "exit": lambda text: text and _body(text),
 }
@@ -145,6 +171,12 @@ def _to_plain(reading: SegmentReading) -> dict[str, Any]:
 
 
 def _read_plain(plain: dict[str, Any]) -> SegmentReading:
-    return SegmentReading(
+    reading = SegmentReading(
         **{name: _READERS[name](value) if name in _READERS else value for name, value in plain.items()}
     )
+    for field in dataclasses.fields(reading):
+        if not isinstance(getattr(reading, field.name), _PLAIN.get(str(field.type), object)):
+            raise TypeError(f"{field.name}: expected {field.type}")
+    if not isinstance(reading.genesis, Genesis):
+        raise TypeError("expected a first record")
+    return reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.earlier import open_earlier
 from auditor.ledger.effort import Effort
-from auditor.records import Recovered, Resumed, SecondOpinion, Weights
+from auditor.records import Alert, Recovered, Resumed, SecondOpinion, Weights
 from tests.ledger.conftest import Run
 
 RECOUNT = Recount(price=Pricer().price, digest=TABLE.digest)
@@ -35,6 +36,7 @@ def many(run, monkeypatch):
         book.gap("thread", "a thread", lower_bound=True)
         book.append(Recovered(segment="x", kept_as="cut/x", cut_bytes=5, sha256="0" * 64))
         book.append(OPINION)
+        book.append(ALERT)
         book.weights(WEIGHTS)
         book.resumed(Resumed(run_id="another", segment="x", step=3, operations="8", note=""))
         run.interval(book, 1, size=4 + rank)
@@ -49,6 +51,7 @@ WEIGHTS = Weights(
     event="saved", name="m", form="other", step=1, digest="a" * 64, tensors="", size_bytes=8,
     files=(("a" * 64, 8, ""),), missed="",
 )  # fmt: skip
+ALERT = Alert(name="executed@8", level="8", rule="", at="8", counted="9", told="")
 OPINION = SecondOpinion(
     counter="fvcore", model="Tiny", inputs="[]", ours="8", theirs="8", unavailable="",
     explained=({"operator": "aten::mm"},), modules=(("", "Tiny", "8"),),
@@ -101,11 +104,46 @@ def test_other_formulas_and_other_files_begin_anew(many, tmp_path):
     for formulas, known in ((TABLE.digest, 6), ("0" * 64, 0), (TABLE.digest, 0)):
         with open_earlier(state, formulas) as earlier:
             assert len(earlier) == known
-    state.write_text("something else\n")
-    with open_earlier(state, TABLE.digest) as earlier:
-        assert len(earlier) == 0
+    for begun in (b"", state.read_bytes()[:5], b'{"formulas":"0","schema":"auditor.verifying/0"}\nolder\n'):
+        state.write_bytes(begun)
+        with open_earlier(state, TABLE.digest) as earlier:
+            assert len(earlier) == 0
     with pytest.raises(LedgerUnwritable, match="cannot be used"), open_earlier(tmp_path, TABLE.digest):
         pass
+
+
+@pytest.mark.parametrize("place", ["a note", "a segment", "half a line", "a list"])
+def test_what_is_something_else_is_left_as_it_is(many, tmp_path, capsys, place):
+    path = many.path("rank-00001.attempt-000.jsonl") if place == "a segment" else tmp_path / "notes"
+    if place != "a segment":
+        path.write_text({"a note": "of mine\n", "half a line": "{", "a list": "[]\n[]\n"}[place] * 2)
+    before = path.read_bytes()
+    assert main(["verify", str(many.directory), "--resume", str(path)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_a_pipe_is_not_waited_for(many, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["verify", str(many.directory), "--resume", str(tmp_path / "pipe")]) == 1
+    assert "not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"records": None}, {"steps": "9"}, {"sealed": "no"}, {"genesis": '[0,"synced",{"bytes":1}]'}, None]
+)
+def test_lines_of_another_form_are_read_again(many, tmp_path, change):
+    state = tmp_path / "state"
+    with open_earlier(state, TABLE.digest) as earlier:
+        found = read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=False, earlier=earlier))
+    header, *lines = state.read_text().splitlines()
+    plains = [json.loads(line) for line in lines]
+    changed = [json.dumps(plain | {"reading": plain["reading"] | (change or {})}) for plain in plains]
+    state.write_text("\n".join([header, *(changed if change else ["[" * 100_000]), ""]))
+    with open_earlier(state, TABLE.digest) as earlier:
+        assert len(earlier) == 0
+        effort = Effort(course=False, earlier=earlier)
+        assert read_ledger(many.directory, recount=RECOUNT, effort=effort) == found
 
 
 def test_half_a_line_and_nonsense_are_read_again(many, tmp_path):
