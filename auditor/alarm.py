@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor import threads
 from auditor.config import Settings
 from auditor.console import say
 from auditor.ledger import SegmentBook
@@ -39,12 +40,11 @@ class Alarm:
         self._wake = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="auditor-alarm", daemon=True)
-        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
     def start(self) -> None:
         """Begin to look; where no thread can be had (an interpreter that ends), the next process looks."""
         with contextlib.suppress(RuntimeError):
-            self._thread.start()
+            threads.start(self._thread)
 
     def ask(self) -> None:
         """Look soon: an interval has been written."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from auditor import threads
 from auditor.counting.patching import Patch, Patches
 from auditor.lineage.files import Digest, Missed, digest_file, digest_path, form_of, open_file
 from auditor.recorder import Task
@@ -236,8 +237,7 @@ class Checkpoints:
     def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="auditor-checkpoints", daemon=True)
-            self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
-            self._thread.start()
+            threads.start(self._thread)
 
     # On a thread of its own.
 

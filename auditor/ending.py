@@ -20,6 +20,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from auditor import threads
+
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _WITHIN_S = 5.0  # of the 10 to 30 that schedulers give
 _GUARDED_WITHIN_S = 5.5  # what the guard gives: the signal came before we heard of it
@@ -155,6 +157,7 @@ class _Notifier:
             # Often the same comes twice, to the whole group and passed on by a launcher: it waits as the first does.
             _start(self._tell, number).join(_WITHIN_S)
             catcher.release_signals()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))  # every other thread may have it blocked by now
             os.kill(os.getpid(), number)
         with self._lock:
             self._catcher = None
@@ -167,8 +170,7 @@ class _Notifier:
 
 def _start(target: Callable[..., object], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=target, args=arguments, name="auditor-ending", daemon=True)
-    thread.auditor_uncounted = True  # type: ignore[attr-defined]
-    thread.start()
+    threads.start(thread)
     return thread
 
 

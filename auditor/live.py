@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from auditor import threads
 from auditor.console import say
 from auditor.errors import UnitError
 from auditor.units import parse_ops
@@ -56,7 +57,6 @@ class LiveSum:
         self._joined = self._started = False
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._work, name="auditor-live-sum", daemon=True)
-        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
     def tell(self, counted_ops: int, *, rank: int) -> None:
         """So much has been counted here, by the process that is this rank now; returns at once."""
@@ -64,7 +64,7 @@ class LiveSum:
         self._news.set()
         if not self._started:
             self._started = True
-            self._thread.start()
+            threads.start(self._thread)
 
     def _work(self) -> None:
         failures = 0

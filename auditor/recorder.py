@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from auditor import threads
 from auditor.errors import AuditorError, LedgerUnwritable
 from auditor.ledger import SegmentBook
 
@@ -46,13 +47,12 @@ class Recorder:
         self._done = 0  # tasks carried out, loading included
         self._tasks: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="auditor-recorder", daemon=True)
-        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
     def start(self) -> None:
         """Begin to carry out tasks; a second call does nothing."""
         if not self._started:
             self._started = True
-            self._thread.start()
+            threads.start(self._thread)
 
     def submit(self, task: Task, *, opens: bool = True) -> None:
         """The task will be carried out after those before it; dropped when the ledger has failed.

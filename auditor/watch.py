@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from auditor import threads
 from auditor.hardware.amd_sensing import AmdStation
 from auditor.hardware.answers import whole
 from auditor.hardware.identity import AMDSMI, NVML, Device
@@ -57,12 +58,11 @@ class Watch:
         self._go_on.set()
         self._finishing = False
         self._thread = threading.Thread(target=self._work, name="auditor-watch", daemon=True)
-        self._thread.auditor_uncounted = True  # type: ignore[attr-defined]
 
     def start(self) -> None:
         """Begin to look; where no thread can be had (an interpreter that ends), nothing is seen."""
         with contextlib.suppress(RuntimeError):
-            self._thread.start()
+            threads.start(self._thread)
 
     def ask(self) -> None:
         """Look soon: an interval has ended."""

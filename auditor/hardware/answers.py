@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from auditor import threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -95,6 +97,5 @@ def within(
 
 def _asking(ask: Callable[[int], None], place: int) -> threading.Thread:
     thread = threading.Thread(target=ask, args=(place,), name="auditor-hardware", daemon=True)
-    thread.auditor_uncounted = True  # type: ignore[attr-defined]
-    thread.start()
+    threads.start(thread)
     return thread

@@ -12,7 +12,7 @@ from auditor.errors import LedgerError, LedgerInvalid, LedgerUnwritable
 from auditor.ledger import disk
 from auditor.ledger.ends import read_sum
 from auditor.ledger.inspection import Unreadable
-from auditor.ledger.packed import FRAME_BYTES, MOST_TIMES, Unpacked, pack, zstd
+from auditor.ledger.packed import FRAME_BYTES, MOST_TIMES, Likeness, Unpacked, likeness, pack, zstd
 from auditor.ledger.places import PACKED, name_of, open_regular, segment_paths, sync_directory
 from auditor.ledger.workers import spread
 
@@ -47,15 +47,19 @@ def compress_segment(path: Path) -> Compressed:
     the disk as well is the other taken away. A crash before that leaves both, and a reader takes the plain one.
     Raises: LedgerUnwritable: the disk took no more.
     """
-    try:
-        with open_regular(path) as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_regular(path))
             size_bytes = os.fstat(file.fileno()).st_size
             left = _obstacle(path, file)
-            if left:
-                return Compressed(name_of(path), size_bytes, size_bytes, left)
+        except OSError as error:
+            return Compressed(name_of(path), 0, 0, f"it cannot be read: {error.strerror or error}")
+        if left:
+            return Compressed(name_of(path), size_bytes, size_bytes, left)
+        try:
             packed_bytes = _replace(path, file)
-    except OSError as error:
-        raise LedgerUnwritable(f"{path}: cannot be compressed: {error.strerror or error}") from error
+        except OSError as error:
+            raise LedgerUnwritable(f"{path}: cannot be compressed: {error.strerror or error}") from error
     left = "" if packed_bytes else f"it would shrink more than {MOST_TIMES} times, which readers refuse"
     return Compressed(name_of(path), size_bytes, packed_bytes or size_bytes, left)
 
@@ -74,9 +78,12 @@ def _obstacle(path: Path, file: IO[bytes]) -> str:
         return str(error)
     if isinstance(found, Unreadable):
         return found.cause
-    if found.broken:
-        return found.broken
-    return "" if found.sealed else "it was never sealed"
+    if found.broken or not found.sealed:
+        return found.broken or "it was never sealed"
+    packed = path.with_name(path.name + PACKED)
+    if os.path.lexists(packed) and likeness(path, packed) is not Likeness.SAME:
+        return f"{packed.name} stands there, and holds something else"
+    return ""
 
 
 def _replace(path: Path, file: IO[bytes]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,17 +20,19 @@ from auditor.ledger.notices import NotedGap
 from auditor.ledger.progress import ResumedAt
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations
-from auditor.records import Body, Record
+from auditor.records import Body, Genesis, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from auditor.ledger.inspection import Unreadable
 
-_FAMILY = "auditor.verifying/"
-SCHEMA = f"{_FAMILY}1"
-_BEGINNING = b'{"formulas":"'  # of the first line, whose names are sorted
+_SCHEMAS = "auditor.verifying/"
+SCHEMA = f"{_SCHEMAS}1"
+_ANOTHER = "Name another file with --resume: this one is left as it is."
+_CUT_BYTES = len('{"formulas":"')  # a header begins with these, whatever follows
+_PLAIN = {"str": str, "int": int, "bool": bool}
 Mark = tuple[int, ...]
 
 
@@ -70,15 +73,14 @@ class Earlier:
 def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
     """The readings in the file, by these formulas; it is made where there is none, and anew where they were others.
 
-    Raises: LedgerUnwritable: it cannot be read or written. UsageError: it holds something else, which is left alone.
+    Raises: LedgerUnwritable: it cannot be read or written. UsageError: it is something else, and is left as it is.
     """
     header = {"schema": SCHEMA, "formulas": formulas}
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        lines = _lines_of(path)
         sound = lines[0] + b"\n" == _line(header)
         if not sound and not _is_ours(lines):
-            message = f"{path}: holds something else than what `auditor verify --resume` notes, and is left as it is"
-            raise UsageError(message, remedy="Name a file with --resume that is not there yet, or one that it wrote.")
+            raise UsageError(f"{path}: holds something else than what a verification has read", remedy=_ANOTHER)
         with path.open("ab" if sound else "wb") as file:
             if not sound:
                 file.write(_line(header))
@@ -86,23 +88,31 @@ def open_earlier(path: Path, formulas: str) -> Iterator[Earlier]:
                 file.truncate(sum(map(len, lines[:-1])) + len(lines) - 1)
             yield Earlier(file, dict(_known(lines[1:-1]) if sound else ()))
     except OSError as error:
-        message = f"{path}: cannot be used: {error.strerror or error}"
-        raise LedgerUnwritable(message, remedy="Name another file with --resume; the ledger is untouched.") from error
+        raise LedgerUnwritable(f"{path}: cannot be used: {error.strerror or error}") from error
 
 
-def _is_ours(lines: list[bytes]) -> bool:
-    """Whether the file may be made anew: it is empty, or begins like one of these, if only with half a first line."""
+def _lines_of(path: Path) -> list[bytes]:
+    """Never of a pipe, which would block, or a device."""
+    if not path.exists():
+        return [b""]
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes().split(b"\n")
+
+
+def _is_ours(lines: Sequence[bytes]) -> bool:
+    """Whether it is such a file, of this or another version, or the beginning of one that was cut short."""
     if len(lines) == 1:
-        return _BEGINNING.startswith(lines[0][: len(_BEGINNING)])
+        return _line({"formulas": "", "schema": SCHEMA}).startswith(lines[0][:_CUT_BYTES])
     with contextlib.suppress(ValueError, RecursionError):
         header = json.loads(lines[0])
-        return isinstance(header, dict) and str(header.get("schema")).startswith(_FAMILY)
+        return isinstance(header, dict) and str(header.get("schema", "")).startswith(_SCHEMAS)
     return False
 
 
 def _known(lines: list[bytes]) -> Iterator[tuple[tuple[str, Mark], SegmentReading]]:
     for line in lines:
-        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError, RecursionError):
             plain = json.loads(line)
             yield (plain["file"], tuple(plain["mark"])), _read_plain(plain["reading"])
 
@@ -132,13 +142,11 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(map(convert, values))
 
 
-_NOTES = ("second_opinions", "recovered", "rotations", "weights", "alerts")  # records as they stood in the segment
-
 # How fields are written that are not plain themselves, and read again.
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _text,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
-    **dict.fromkeys(_NOTES, _each(_text)),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_text)),
     "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
     "exit": lambda body: body and _text(body),
 }
@@ -151,7 +159,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "points": tuple,
     "hardware": tuple,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
-    **dict.fromkeys(_NOTES, _each(_body)),
+    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_body)),
     "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
     "exit": lambda text: text and _body(text),
 }
@@ -163,6 +171,12 @@ def _to_plain(reading: SegmentReading) -> dict[str, Any]:
 
 
 def _read_plain(plain: dict[str, Any]) -> SegmentReading:
-    return SegmentReading(
+    reading = SegmentReading(
         **{name: _READERS[name](value) if name in _READERS else value for name, value in plain.items()}
     )
+    for field in dataclasses.fields(reading):
+        if not isinstance(getattr(reading, field.name), _PLAIN.get(str(field.type), object)):
+            raise TypeError(f"{field.name}: expected {field.type}")
+    if not isinstance(reading.genesis, Genesis):
+        raise TypeError("expected a first record")
+    return reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ class Effort:
         """How many processes these files are worth."""
         size_bytes = 0
         for path in paths if self.workers > 1 else ():
-            size_bytes += path.lstat().st_size
+            with contextlib.suppress(OSError):  # it was compressed since
+                size_bytes += path.lstat().st_size
             if size_bytes > self.workers * _WORTH_A_PROCESS_BYTES:
                 return self.workers
         return 1

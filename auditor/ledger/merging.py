@@ -10,6 +10,7 @@ from auditor.errors import NotALedger
 from auditor.ledger import findings
 from auditor.ledger.ends import SEAL, TOTALS, WHOLE, SegmentSum, read_sum
 from auditor.ledger.findings import Finding, Verdict
+from auditor.ledger.folder import of_folder
 from auditor.ledger.inspection import Unreadable
 from auditor.ledger.places import segment_name, segment_paths, segments_of
 from auditor.ledger.workers import spread
@@ -70,6 +71,7 @@ class Job:
     ranks_expected: int
     operations: Operations
     segments: tuple[SegmentSum, ...]
+    left_out: tuple[str, ...]  # why of what stands in the directory nothing is counted
 
 
 def read_job(directory: Path, *, workers: int = 1) -> Job:
@@ -78,10 +80,11 @@ def read_job(directory: Path, *, workers: int = 1) -> Job:
     Raises: NotALedger: there is none, or no segment has a first record.
     """
     read = read_sums(directory, workers=workers)
-    segments, _ = _of_one_run([segment for segment in read if isinstance(segment, SegmentSum)])
+    segments, said = _of_one_run([segment for segment in read if isinstance(segment, SegmentSum)])
+    unread = [segment for segment in read if isinstance(segment, Unreadable)]
     if not segments:
-        unread = next(segment for segment in read if isinstance(segment, Unreadable))
-        raise NotALedger(f"{directory}: no segment can be read: {unread.name}: {unread.cause}")
+        raise NotALedger(f"{directory}: no segment can be read: {unread[0].name}: {unread[0].cause}")
+    said += [*findings.of_unreadable(unread), *of_folder(directory)]
     once, _ = _each_once(Placed(directory, segment) for segment in segments)
     total = _sum_of(segments[0].genesis.run_id, [one.segment for one in once])
     return Job(
@@ -91,6 +94,7 @@ def read_job(directory: Path, *, workers: int = 1) -> Job:
         ranks_expected=total.ranks_expected,
         operations=total.operations,
         segments=tuple(one.segment for one in once),
+        left_out=tuple(finding.text for finding in said if finding.verdict is not Verdict.WITNESSED),
     )
 
 
@@ -127,6 +131,7 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
         unread += [segment for segment in read if isinstance(segment, Unreadable)]
         own, foreign = _of_one_run([segment for segment in read if isinstance(segment, SegmentSum)])
         said += foreign
+        said += of_folder(directory)
         placed += [Placed(directory, segment) for segment in own]
     said += findings.of_unreadable(unread)
     if not placed:

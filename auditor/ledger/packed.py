@@ -13,6 +13,7 @@ import io
 import os
 import struct
 from bisect import bisect_right
+from enum import Enum
 from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -49,10 +50,39 @@ def open_segment(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a segment, compressed or not; otherwise as `open_regular`.
 
     Raises: OSError: it cannot be opened or is not a regular file. MissingExtra: nothing here reads compressed ones.
+    One that was compressed since somebody saw its name is found under its other name.
     A later read raises LedgerInvalid: what is compressed is damaged.
     """
-    with open_regular(path) as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_regular(path))
+        except FileNotFoundError:
+            if path.name.endswith(PACKED):
+                raise
+            path = path.with_name(path.name + PACKED)
+            file = stack.enter_context(open_regular(path))
         yield cast("IO[bytes]", Unpacked(file)) if path.name.endswith(PACKED) else file
+
+
+class Likeness(Enum):
+    """What a compressed segment is to a plain one."""
+
+    SAME = "same"
+    LONGER = "longer"  # it begins with all of the plain one's bytes, and goes on
+    OTHER = "other"
+
+
+def likeness(plain: Path, packed: Path) -> Likeness:
+    """What the compressed segment is to the plain one, byte by byte.
+
+    Raises: OSError, MissingExtra: one cannot be opened.
+    """
+    with open_regular(plain) as file, open_segment(packed) as other, contextlib.suppress(LedgerInvalid):
+        while data := file.read(FRAME_BYTES):
+            if other.read(len(data)) != data:
+                return Likeness.OTHER
+        return Likeness.LONGER if other.read(1) else Likeness.SAME
+    return Likeness.OTHER
 
 
 class _Frame(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,14 +12,12 @@ from auditor.ledger import agreement, findings, resuming
 from auditor.ledger.curve import Point
 from auditor.ledger.effort import ALONE, Effort, read_all
 from auditor.ledger.findings import Finding, Verdict
+from auditor.ledger.folder import of_folder
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.noting import check_noted
 from auditor.ledger.outside import NOTHING, Outside, gather, of_coverage
 from auditor.ledger.places import (
-    PACKED,
-    SUFFIX,
     cuttings_of,
-    name_of,
     open_regular,
     segment_name,
     segment_path,
@@ -109,7 +106,7 @@ def read_ledger(
     said += resumed
     said += findings.of_segments(counted)
     said += findings.of_unreadable(unreadable)
-    said += _of_folder(directory)
+    said += of_folder(directory)
     said += _of_cuttings(directory, counted)
     said += check_noted(directory, counted, [segment.name for segment in unreadable])
     said += findings.of_folded(counted)
@@ -133,9 +130,16 @@ def _paths(directory: Path) -> list[Path]:
         paths = segment_paths(directory)
     except OSError as error:
         raise NotALedger(f"{directory}: cannot be read: {error.strerror or error}") from error
-    if not any(path.is_symlink() or path.stat().st_size for path in paths):
+    if not any(map(_may_hold_something, paths)):
         raise NotALedger(f"{directory}: its folder 'segments' holds no record")
     return paths
+
+
+def _may_hold_something(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except OSError:  # it was compressed since: whoever opens it finds it
+        return True
 
 
 def _nothing_read(directory: Path, unreadable: Sequence[Unreadable]) -> LedgerInvalid | NotALedger:
@@ -169,16 +173,6 @@ def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading],
             kept[segment.genesis.nonce] = segment
     said += findings.of_other_runs(others)
     return sorted(kept.values(), key=_order), said
-
-
-def _of_folder(directory: Path) -> Iterator[Finding]:
-    names = set(os.listdir(segments_of(directory)))  # noqa: PTH208 - thousands
-    for name in sorted(names):
-        if not name_of(name).endswith(SUFFIX) and not name.startswith("."):
-            yield Finding(Verdict.INCOMPLETE, f"segments/{name} is not a segment's name; it was not read.")
-        elif name.endswith(PACKED) and name_of(name) in names:
-            text = f"segments/{name} is a compressed copy of a segment that stands there too, and was not read."
-            yield Finding(Verdict.WITNESSED, f"{text} `auditor compress` finishes what was interrupted.")
 
 
 def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterator[Finding]:

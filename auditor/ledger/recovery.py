@@ -34,20 +34,30 @@ def recover(directory: Path, rank: int | None = None) -> list[Recovered]:
 
     ``rank``: of that rank and the processes below it alone, so that many ranks that start look at few files each; a
     reader takes the torn end of a rank that does not come back for what it is.
-    Only what a stopped write left is cut. Damage before it is left for `reading` to report.
+    Only what a stopped write left is cut. Damage before it is left for `reading` to report, and so is a segment that
+    cannot be read.
     Raises: LedgerUnwritable: a segment or the folder of cuttings cannot be written.
     """
     found = []
     for path in segment_paths(directory, rank):
         if path.name.endswith(PACKED):  # so it is sealed
             continue
-        try:
-            with open_regular(path, writable=True) as file:
-                if _lock(file) and (tail := _torn_tail(file)):
-                    found.append(_cut(directory, path, file, tail))
-        except OSError as error:
-            raise LedgerUnwritable(f"{path}: cannot be recovered: {error.strerror or error}") from error
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open_regular(path, writable=True))
+                tail = _torn_tail(file) if _lock(file) else b""
+            except OSError:
+                continue  # whoever reads the ledger is told; what is to be written now does not depend on it
+            if tail:
+                found.append(_recovered(directory, path, file, tail))
     return found
+
+
+def _recovered(directory: Path, path: Path, file: IO[bytes], tail: bytes) -> Recovered:
+    try:
+        return _cut(directory, path, file, tail)
+    except OSError as error:
+        raise LedgerUnwritable(f"{path}: cannot be recovered: {error.strerror or error}") from error
 
 
 def first_genesis(directory: Path) -> Genesis | None:

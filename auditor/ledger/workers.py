@@ -5,6 +5,7 @@ Each process has a pipe of its own, so that it ends when whoever started it is k
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -110,7 +111,8 @@ def _in_order(pipes: Sequence[Connection], portions: Iterator[tuple[int, Sequenc
 def _hand_over(pipe: Connection, portions: Iterator[tuple[int, Sequence[Any]]]) -> bool:
     portion = next(portions, None)
     if portion is not None:
-        pipe.send(portion)
+        with contextlib.suppress(BrokenPipeError):  # it was ended; who asks for its answer is told
+            pipe.send(portion)
     return portion is not None
 
 

@@ -72,8 +72,10 @@ def lines(reading: Reading | Job, now: datetime.datetime, live: Live | None = No
     yield f"run         {reading.run_id} ({reading.model or 'model not named'}, {reading.purpose})"
     yield f"ranks       {len(ranks)} of {reading.ranks_expected} seen: {_states(ranks)}"
     missing = _missing(reading.ranks_expected, {status.rank for status in ranks})
+    left_out = reading.left_out if isinstance(reading, Job) else ()
     if missing:
-        yield f"never began {missing}"
+        yield f"{'not seen   ' if left_out else 'never began'} {missing}"
+    yield from (f"not counted {text}" for text in left_out)
     yield f"operations  {scientific(reading.operations.total)} so far, as recorded"
     if live is not None:
         processes = f"{live.processes:,} process{'' if live.processes == 1 else 'es'}"

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from auditor import threads
 from auditor.errors import AlertError
 
 if TYPE_CHECKING:
@@ -118,14 +119,15 @@ def run(words: Sequence[str], body: bytes, timeout_s: float) -> None:
     Raises: AlertError: it cannot be started, ends with another code than 0, or takes too long (it is killed then).
     """
     try:
-        process = subprocess.Popen(
-            list(words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            start_new_session=True,  # signals of the terminal are the training's
-        )
+        with threads.as_any_other():
+            process = subprocess.Popen(
+                list(words),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,  # signals of the terminal are the training's
+            )
     except (OSError, ValueError) as error:
         raise AlertError(f"{words[0]}: {getattr(error, 'strerror', None) or error}") from error
     with process:

@@ -232,3 +232,22 @@ for number in range(2):
         [sys.executable, "train.py", "run"], cwd=tmp_path, env=user_environment(), capture_output=True, timeout=100
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("counter", ["native", "dispatch"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_a_script_blocks_stays_pending_for_it(ended, read, tmp_path, counter, number):
+    """As where it saves a checkpoint, or a thread of its own waits for the signal; no thread of ours takes it."""
+    blocks = f"""
+train(3)
+signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}])
+print(os.getpid(), flush=True)
+until = time.monotonic() + 20
+while not signal.sigpending() and time.monotonic() < until: train(1); time.sleep(0.05)
+time.sleep(1)
+print("waited for", int(signal.sigwait([{int(number)}])), flush=True)
+"""
+    code, out = ended(blocks, number, wait_s=1.0, options=("--counter", counter))
+    assert code == 0
+    assert f"waited for {int(number)}" in out
+    assert read(tmp_path / "run").verdict == "UNANCHORED"

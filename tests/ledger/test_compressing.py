@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import os
 import re
 import shutil
 import struct
@@ -21,6 +22,7 @@ from auditor.ledger.heads import present_heads
 from auditor.ledger.keys import load_or_create
 from auditor.ledger.merging import merge
 from auditor.ledger.packed import FRAME_BYTES, Unpacked, open_segment, pack, zstd
+from auditor.ledger.places import segment_paths
 from tests.ledger.conftest import Run
 
 zstd_there = pytest.importorskip("backports.zstd") if sys.version_info < (3, 14) else None
@@ -159,12 +161,62 @@ def test_killed_between_the_two_names_both_stand_and_the_plain_one_counts(job, c
     plain = job.path(RANK).read_bytes()
     list(compress(job.directory))
     job.path(RANK).write_bytes(plain)
-    packed(job).write_bytes(b"whatever")
+    assert packed(job).exists()
     assert verdict(job) == 0
     assert "is a compressed copy" in capsys.readouterr().out
     assert [one.left for one in compress(job.directory)] == [""]
     assert not job.path(RANK).exists()
     assert verdict(job) == 0
+
+
+def test_another_segment_under_the_compressed_name_is_never_passed_over_or_written_over(job, tmp_path, capsys):
+    other = Run(tmp_path / "other", job.key)
+    other.segment(9, expected_ranks=2)
+    list(compress(other.directory))
+    shutil.copy(packed(other), packed(job))
+    for verb, code in (("verify", 4), ("merge", 4), ("status", 0)):
+        assert main([verb, str(job.directory)]) == code
+        assert "holds something else than the plain segment of that name" in capsys.readouterr().out
+    (left, *others) = sorted(compress(job.directory), key=lambda one: one.name != RANK)
+    assert "stands there, and holds something else" in left.left
+    assert not any(one.left for one in others)
+    assert packed(job).read_bytes() == packed(other).read_bytes()
+
+
+def test_a_plain_one_that_was_cut_hides_no_compressed_one(job, capsys):
+    plain = job.path(RANK).read_bytes()
+    list(compress(job.directory))
+    job.path(RANK).write_bytes(plain[: plain.index(b"\n", len(plain) // 2)])
+    for verb in (["verify", "--require", "UNANCHORED"], ["merge"]):
+        assert main([*verb, str(job.directory)]) == (5 if verb[0] == "verify" else 0)
+        assert "goes on where the plain segment of that name ends" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["verify", "merge", "status", "check"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_compressed_while_it_is_read_is_found(job, monkeypatch, capsys, verb, jobs):
+    def compressed_since(directory):
+        paths = segment_paths(directory)
+        list(compress(directory))
+        return paths
+
+    for module in ("reading", "merging"):
+        monkeypatch.setattr(f"auditor.ledger.{module}.segment_paths", compressed_since)
+    monkeypatch.setattr("auditor.ledger.effort._WORTH_A_PROCESS_BYTES", 0)
+    more = ["--jobs", str(jobs)] if verb in ("verify", "merge") else []
+    assert main([verb, str(job.directory), *more]) == 0
+    assert not {"cannot be read", "INCOMPLETE"} & set(capsys.readouterr().out.split())
+
+
+def test_what_is_no_file_is_left_and_the_others_are_compressed(job):
+    os.mkfifo(job.path("rank-00000.attempt-001.jsonl"))
+    job.path("rank-00000.attempt-002.jsonl").mkdir()
+    left = {one.name: one.left for one in compress(job.directory)}
+    assert sorted(why for why in left.values() if why) == [
+        "it cannot be read: Is a directory",
+        "it cannot be read: not a regular file",
+    ]
+    assert packed(job, "rank-00001.attempt-000.jsonl").exists()
 
 
 def test_a_draft_of_a_process_that_was_killed_is_written_over(job):

@@ -163,6 +163,22 @@ def test_a_zero_filled_tail_is_cut(run) -> None:
     assert run.path().read_bytes() == whole
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a link", "a pipe"])
+def test_an_earlier_segment_that_cannot_be_read_costs_no_later_one_its_count(run, kind: str) -> None:
+    run.segment()
+    path = run.path()
+    path.unlink()
+    {"a folder": path.mkdir, "a link": lambda: path.symlink_to("away"), "a pipe": lambda: os.mkfifo(path)}[kind]()
+    tails = recover(run.directory)
+    book = SegmentBook(SegmentWriter.create(run.directory, run.genesis(), run.key), tails)
+    run.interval(book, 0)
+    book.seal("finished")
+    reading = run.read()
+    assert reading.verdict == "INCOMPLETE"
+    assert reading.segments[0].name == "rank-00000.attempt-001.jsonl"
+    assert reading.operations.total > 0
+
+
 def test_what_was_cut_is_evidence_too(run) -> None:
     run.segment(seal=False)
     with run.path().open("ab") as file:

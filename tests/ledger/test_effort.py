@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from auditor.cli.main import main
-from auditor.errors import LedgerUnwritable, UsageError
+from auditor.errors import LedgerUnwritable
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.earlier import open_earlier
@@ -50,7 +51,7 @@ WEIGHTS = Weights(
     event="saved", name="m", form="other", step=1, digest="a" * 64, tensors="", size_bytes=8,
     files=(("a" * 64, 8, ""),), missed="",
 )  # fmt: skip
-ALERT = Alert(name="executed/8", level="8", rule="", at="8", counted="16", told="webhook")
+ALERT = Alert(name="executed@8", level="8", rule="", at="8", counted="9", told="")
 OPINION = SecondOpinion(
     counter="fvcore", model="Tiny", inputs="[]", ours="8", theirs="8", unavailable="",
     explained=({"operator": "aten::mm"},), modules=(("", "Tiny", "8"),),
@@ -96,37 +97,53 @@ def test_a_segment_that_changed_since_is_read_again(many, tmp_path):
         assert ("rank-00001.attempt-000.jsonl" in broken) is touched
 
 
-def test_other_formulas_begin_anew(many, tmp_path):
+def test_other_formulas_and_other_files_begin_anew(many, tmp_path):
     state = tmp_path / "state"
     with open_earlier(state, TABLE.digest) as earlier:
         read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=False, earlier=earlier))
     for formulas, known in ((TABLE.digest, 6), ("0" * 64, 0), (TABLE.digest, 0)):
         with open_earlier(state, formulas) as earlier:
             assert len(earlier) == known
+    for begun in (b"", state.read_bytes()[:5], b'{"formulas":"0","schema":"auditor.verifying/0"}\nolder\n'):
+        state.write_bytes(begun)
+        with open_earlier(state, TABLE.digest) as earlier:
+            assert len(earlier) == 0
     with pytest.raises(LedgerUnwritable, match="cannot be used"), open_earlier(tmp_path, TABLE.digest):
         pass
 
 
-@pytest.mark.parametrize(
-    "content", ["something else", "something else\n", '{"formulas": 1}\n', "[]\n", "[" * 10**5 + "\n"]
-)
-def test_a_file_of_something_else_is_left_as_it_is(tmp_path, content):
-    state = tmp_path / "final.safetensors"
-    state.write_text(content)
-    with pytest.raises(UsageError, match="left as it is"), open_earlier(state, TABLE.digest):
-        pass
-    assert state.read_text() == content
+@pytest.mark.parametrize("place", ["a note", "a segment", "half a line", "a list"])
+def test_what_is_something_else_is_left_as_it_is(many, tmp_path, capsys, place):
+    path = many.path("rank-00001.attempt-000.jsonl") if place == "a segment" else tmp_path / "notes"
+    if place != "a segment":
+        path.write_text({"a note": "of mine\n", "half a line": "{", "a list": "[]\n[]\n"}[place] * 2)
+    before = path.read_bytes()
+    assert main(["verify", str(many.directory), "--resume", str(path)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_a_pipe_is_not_waited_for(many, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["verify", str(many.directory), "--resume", str(tmp_path / "pipe")]) == 1
+    assert "not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "content", ["", '{"form', '{"formulas":"12', '{"formulas":"0","schema":"auditor.verifying/0"}\n']
+    "change", [{"records": None}, {"steps": "9"}, {"sealed": "no"}, {"genesis": '[0,"synced",{"bytes":1}]'}, None]
 )
-def test_half_a_first_line_and_another_version_begin_anew(tmp_path, content):
+def test_lines_of_another_form_are_read_again(many, tmp_path, change):
     state = tmp_path / "state"
-    state.write_text(content)
-    for _ in range(2):
-        with open_earlier(state, TABLE.digest) as earlier:
-            assert len(earlier) == 0
+    with open_earlier(state, TABLE.digest) as earlier:
+        found = read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=False, earlier=earlier))
+    header, *lines = state.read_text().splitlines()
+    plains = [json.loads(line) for line in lines]
+    changed = [json.dumps(plain | {"reading": plain["reading"] | (change or {})}) for plain in plains]
+    state.write_text("\n".join([header, *(changed if change else ["[" * 100_000]), ""]))
+    with open_earlier(state, TABLE.digest) as earlier:
+        assert len(earlier) == 0
+        effort = Effort(course=False, earlier=earlier)
+        assert read_ledger(many.directory, recount=RECOUNT, effort=effort) == found
 
 
 def test_half_a_line_and_nonsense_are_read_again(many, tmp_path):

@@ -246,6 +246,15 @@ def test_missing_ranks_and_attempts_are_named(run):
     assert "So the total is a floor" in texts
 
 
+def test_what_is_no_segment_by_its_name_is_not_passed_over(run):
+    run.segment()
+    run.segment(attempt=1)
+    run.path("rank-00000.attempt-001.jsonl").rename(run.path("rank-00000.attempt-001.jsonl.gz"))
+    merged = merge([run.directory])
+    assert merged.verdict == "INCOMPLETE"
+    assert "rank-00000.attempt-001.jsonl.gz is not a segment's name" in merged.findings[0].text
+
+
 def test_as_json(parts, capsys):
     assert main(["merge", *(str(part.directory) for part in parts), "--format", "json", "--jobs", "1"]) == 0
     plain = json.loads(capsys.readouterr().out)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from auditor.cli.main import main
 from auditor.ledger import read_ledger
 from auditor.report import status
 from tests.report.conftest import Writing, write
@@ -111,3 +112,15 @@ def test_the_verb(tmp_path):
     assert b"1 of 1 seen: 1 ended" in done.stdout
     nothing = subprocess.run([sys.executable, "-m", "auditor", "status", tmp_path], capture_output=True, timeout=60)
     assert nothing.returncode == 2
+
+
+def test_what_cannot_be_read_is_not_said_to_have_never_begun(tmp_path, capsys):
+    directory = write(tmp_path / "run", Writing(ranks=3, written_ranks=3))
+    path = directory / "segments" / "rank-00002.attempt-000.jsonl"
+    path.unlink()
+    path.mkdir()
+    assert main(["status", str(directory)]) == 0
+    shown = capsys.readouterr().out
+    assert "never began" not in shown
+    assert "not seen    2" in shown
+    assert f"not counted {path.name}: it cannot be read: Is a directory" in shown
