@@ -77,7 +77,7 @@ demo: $(INSTALLED)
 	@printf '\nReport to read: %s\nLedger:         %s\n' "$(DIR).html" "$(DIR)"
 
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" -n $(TEST_WORKERS) --max-worker-restart 0 --dist loadfile $(TEST_ARGS)
 
 bench: $(INSTALLED)
 	$(PY) benchmarks/overhead.py $(BENCH_ARGS)

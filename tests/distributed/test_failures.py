@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from torch.distributed import TCPStore
 
 from auditor.units import scientific
 from tests.distributed.conftest import AUDITOR_RUN, STEP_PRODUCTS, TRAIN, user_environment
@@ -69,12 +69,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         yield start
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("localhost", 0))
-        return int(taken.getsockname()[1])
-
-
 def pid_of(tmp_path: Path, rank: int) -> int:
     return int((tmp_path / f"ready-{rank}").read_text())
 
@@ -113,8 +107,10 @@ train(5)
 
 def test_a_node_goes_and_the_job_goes_on_without_it(start, read, tmp_path):
     """torchrun from one to two nodes: one is lost with all on it, the other goes on alone, from a checkpoint."""
-    rendezvous = ("--rdzv-backend", "c10d", "--rdzv-id", "shrinks", "--rdzv-endpoint", f"localhost:{free_port()}")
-    patience = ("--rdzv-conf", "last_call_timeout=20,keep_alive_interval=1,keep_alive_max_attempt=5")
+    meeting_place = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # goes with neither of them
+    endpoint = f"localhost:{meeting_place.port}"
+    rendezvous = ("--rdzv-backend", "c10d", "--rdzv-id", "shrinks", "--rdzv-endpoint", endpoint)
+    patience = ("--rdzv-conf", "is_host=0,last_call_timeout=20,keep_alive_interval=1,keep_alive_max_attempt=5")
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nnodes", "1:2", "--max-restarts", "3")
     run = (*torchrun, *rendezvous, *patience, "-m", "auditor", "run", "--out", "run", "train.py")
     nodes = [start(SHRINKS, *run) for _ in range(2)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.cli.main import main
-from auditor.errors import AuditorError, LedgerError, NotALedger
+from auditor.errors import AuditorError, NotALedger
 from auditor.ledger import read_ledger
 from auditor.ledger.book import TOTALS_EVERY
 from auditor.ledger.ends import SEAL, TOTALS, WHOLE, read_sum
@@ -275,30 +277,59 @@ def test_as_json(parts, capsys):
 # Work in several processes.
 
 
+def _alone(script: str) -> str:
+    """What a process that runs no other threads says; work is spread from such ones only."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
 def test_what_comes_back_stands_in_order():
-    assert list(spread(str, list(range(50)), workers=3, each=4)) == list(map(str, range(50)))
-
-
-def _fail(number):
-    if number == 7:
-        raise NotALedger("number 7", remedy="take another")
-    return number
-
-
-def _die(number):
-    if number == 7:
-        import os
-
-        os._exit(1)
-    return number
+    said = _alone("""
+from auditor.ledger.workers import spread
+import os
+def work(number):
+    return number, os.getpid()
+found = list(spread(work, range(50), workers=3, each=4))
+assert [number for number, _ in found] == list(range(50))
+pids = {pid for _, pid in found}
+assert os.getpid() not in pids
+print(len(pids))
+""")
+    assert int(said) <= 3
 
 
 def test_what_goes_wrong_in_a_process_is_told_here():
-    with pytest.raises(NotALedger, match="number 7") as raised:
-        list(spread(_fail, list(range(20)), workers=2))
-    assert raised.value.remedy == "take another"
-    with pytest.raises(LedgerError, match="was ended before it was done"):
-        list(spread(_die, list(range(20)), workers=2))
+    said = _alone("""
+import os
+from auditor.errors import AuditorError, NotALedger
+from auditor.ledger.workers import spread
+def fail(number):
+    if number == 7:
+        raise NotALedger("number 7", remedy="take another")
+def die(number):
+    if number == 7:
+        os._exit(1)
+for work in fail, die:
+    try:
+        list(spread(work, range(20), workers=2))
+    except AuditorError as error:
+        print(type(error).__name__, error, error.remedy)
+""")
+    wrong, ended = said.splitlines()
+    assert wrong == "NotALedger number 7 take another"
+    assert ended.startswith("LedgerError a process that read segments was ended before it was done")
+
+
+def test_beside_other_threads_work_stays_here():
+    """A fork would inherit the locks that they hold."""
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    try:
+        assert set(spread(lambda _: os.getpid(), range(9), workers=3)) == {os.getpid()}
+    finally:
+        done.set()
+        other.join()
 
 
 def test_whoever_is_killed_leaves_nobody_behind():
@@ -335,7 +366,13 @@ list(spread(work, range(1000), workers=2))
 def test_sums_are_the_same_in_several_processes(run):
     for rank in range(6):
         run.segment(rank=rank, expected_ranks=6)
-    assert merge([run.directory], workers=3) == merge([run.directory])
+    said = _alone(f"""
+from pathlib import Path
+from auditor.ledger.merging import merge
+directories = [Path({str(run.directory)!r})]
+print(merge(directories, workers=3) == merge(directories))
+""")
+    assert said == "True\n"
 
 
 def test_an_empty_file_says_so_and_is_not_missed_as_well(run):

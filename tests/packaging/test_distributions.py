@@ -52,6 +52,8 @@ def test_the_metadata_asks_an_inspector_for_two_packages_only(wheel):
         "qr",
         "postgres",
         "zstd",
+        "parquet",
+        "duckdb",
         "fuzz",
         "dev",
     }
