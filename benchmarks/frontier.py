@@ -3,6 +3,7 @@ published of such runs. As Markdown.
 
 python benchmarks/frontier.py                      # whole models, with and without activation checkpointing
 python benchmarks/frontier.py --layers 2           # so many layers in a full stage: another model, of the same widths
+python benchmarks/frontier.py --stages 4           # so many pipeline stages, and as many micro-batches
 python benchmarks/frontier.py --json FILE          # and what each kind of rank came to, exactly
 python benchmarks/frontier.py --out FILE           # and writes the Markdown there
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import shlex
 import sys
 import time
 import warnings
@@ -158,14 +160,23 @@ def trace_all(subjects: Sequence[Subject], processes: int) -> list[list[tuple[Ki
         ]
 
 
-def subjects(full: int | None) -> list[Subject]:
-    """Both models, without and with activation checkpointing; ``full``: layers of a full stage, or the model's own."""
+def subjects(full: int | None, stages: int | None = None) -> list[Subject]:
+    """Both models, without and with activation checkpointing.
+
+    ``full``: layers of a full stage, ``stages``: of the pipeline, and micro-batches; or the model's own.
+    """
     published: list[tuple[Dense | Mixture, Layout, int, int]] = [
         (LLAMA_405B, DENSE_LAYOUT, 8, 15_600_000_000_000),
         (DEEPSEEK_V3, MIXTURE_LAYOUT, 4, 14_800_000_000_000),
     ]
     plain = [
-        Subject(sizes=sizes, layout=layout, full=full or own, checkpointing=False, tokens=tokens)
+        Subject(
+            sizes=sizes,
+            layout=replace(layout, pipeline=stages, micro_batches=stages) if stages else layout,
+            full=full or own,
+            checkpointing=False,
+            tokens=tokens,
+        )
         for sizes, layout, own, tokens in published
     ]
     return [*plain, *(replace(subject, checkpointing=True) for subject in plain)]
@@ -191,7 +202,9 @@ def as_json(subject: Subject, found: Sequence[tuple[Kind, Traced]]) -> dict[str,
         for kind, one in found
     ]
     head = {"model": subject.sizes.name, "layers": layers(subject), "checkpointing": subject.checkpointing}
-    return head | {"world": subject.layout.world, "sequences": subject.layout.sequences, "kinds": kinds_found}
+    layout = subject.layout
+    cut = {"stages": layout.pipeline, "world": layout.world, "sequences": layout.sequences}
+    return head | cut | {"kinds": kinds_found}
 
 
 def table(subject: Subject, found: Sequence[tuple[Kind, Traced]]) -> list[str]:
@@ -265,6 +278,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--layers", type=int, help="of a full stage; the default is the model's own")
+    parser.add_argument("--stages", type=int, help="of the pipeline, and micro-batches; the default is the model's own")
     parser.add_argument("--checkpointing", choices=("with", "without", "both"), default="both", help="of activations")
     parser.add_argument("--processes", type=int, default=2, help="ranks that are traced at a time")
     parser.add_argument("--json", type=Path, help="write what each kind of rank came to into this file")
@@ -275,13 +289,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     wanted = {"with": (True,), "without": (False,), "both": (False, True)}[arguments.checkpointing]
-    asked = [one for one in subjects(arguments.layers) if one.checkpointing in wanted]
-    machine, began = describe_machine(), time.perf_counter()
+    asked = [one for one in subjects(arguments.layers, arguments.stages) if one.checkpointing in wanted]
+    command = shlex.join(["python", "benchmarks/frontier.py", *(argv or sys.argv[1:])])
+    machine = [*describe_machine(), f"- torch {torch.__version__}", f"- command: `{command}`"]
+    began = time.perf_counter()
     found = trace_all(asked, arguments.processes)
     took = f"- tracing took {time.perf_counter() - began:.0f} s in {arguments.processes} processes at a time"
     heading = ["# A step at the frontier, added up from its ranks", "", _HOW, "", *machine, took, ""]
     lines = [line for subject, each in zip(asked, found, strict=True) for line in table(subject, each)]
-    if arguments.layers is None:
+    if arguments.layers is None and arguments.stages is None:
         lines += ["## Beside what is published", "", _WHY, ""]
         plain = [(one, each) for one, each in zip(asked, found, strict=True) if not one.checkpointing]
         lines += [line for subject, each in plain for line in beside_published(subject, each)]

@@ -29,14 +29,14 @@ class Environment:
     def site(self) -> Path:
         return next(self.directory.glob("lib/python3*/site-packages"))
 
-    def run(self, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``auditor ...`` or ``python ...`` of this environment."""
         program = str(self.directory / "bin" / command[0])
         path = {"PATH": f"{self.directory / 'bin'}:/usr/bin:/bin", "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [program, *command[1:]],
             cwd=cwd,
-            env=path,
+            env=path | environment,
             capture_output=True,
             text=True,
             timeout=240,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +71,10 @@ def test_a_training_audited_from_the_wheel_is_verified_by_an_inspector(trainer, 
     size = ("--layers=1", "--heads=2", "--width=16", "--context=16", "--batch=2", "--steps=3", "--device=cpu")
     script = str(root / "benchmarks" / "workloads" / "train_gpt.py")
     ledger = str(tmp_path / "run")
-    trained = trainer.run("auditor", "run", "--out", ledger, "--", "python", script, *size, cwd=tmp_path)
+    # The wheel's sources are the checkout's, to the byte; what was built of these serves both.
+    cache = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")}
+    command = ("auditor", "run", "--out", ledger, "--", "python", script)
+    trained = trainer.run(*command, *size, cwd=tmp_path, **cache)
     assert trained.returncode == 0, trained.stderr
 
     verified = inspector.run("auditor", "verify", ledger, cwd=tmp_path)

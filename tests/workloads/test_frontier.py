@@ -1,7 +1,7 @@
 """One rank of each kind, times their number, is the closed form of a step over all ranks: to the operation.
 
-What is traced has the published widths of a 405B dense model and of a 671B mixture of experts, and one layer to a full
-stage; `make frontier` traces all of their layers. The closed form is worked out here, from sizes alone.
+What is traced has the published widths of a 405B dense model and of a 671B mixture of experts, in four stages, of a layer
+where that is enough; `make frontier` traces all their layers in sixteen. The closed form is worked out here, from sizes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def traced(tmp_path_factory) -> list[dict]:
     if done := os.environ.get("FRONTIER_TRACED"):
         return json.loads(Path(done).read_text())
     place = tmp_path_factory.mktemp("frontier") / "traced.json"
-    short = ["--layers=1", "--checkpointing=with", f"--json={place}"]
+    short = ["--layers=1", "--stages=4", "--checkpointing=with", f"--json={place}"]
     command = [sys.executable, str(ROOT / "benchmarks" / "frontier.py"), *short]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=890, check=False)
@@ -55,7 +55,7 @@ def over_all_ranks(document: dict) -> dict[tuple[str, str], list[int]]:
 class Form:
     """What every token and every pair of tokens costs, summed over layers; a multiply-add is 2."""
 
-    sequences: int
+    sequences: int  # of a step
     context: int
     products: int  # weights that a token meets
     products_again: int  # of them, those that a checkpointed layer meets once more
@@ -79,15 +79,15 @@ class Form:
         return {"forward": forward, "backward": backward, "recompute": forward if checkpointing else [0, 0, 0]}
 
 
-def dense(layers: int) -> Form:
+def dense(layers: int, stages: int) -> Form:
     d, key_width, hidden, vocabulary = 16384, 8 * 128, 53248, 128256
     layer = d * d + 2 * d * key_width + d * d + 3 * d * hidden
     # A recomputation stops at the last tensor that is needed: nobody needs what the layer's last product gives.
     again = layers * (layer - hidden * d)
-    return Form(2048, 8192, layers * layer, again, d * vocabulary, layers * d, layers * d)
+    return Form(128 * stages, 8192, layers * layer, again, d * vocabulary, layers * d, layers * d)
 
 
-def mixture(layers: int) -> Form:
+def mixture(layers: int, stages: int) -> Form:
     dense_layers, routed_layers = 3, layers - 3
     d, heads, key_width, value_width = 7168, 128, 128 + 64, 128
     attention = d * 1536 + 1536 * heads * key_width + d * (512 + 64) + 512 * heads * (128 + value_width)
@@ -98,18 +98,19 @@ def mixture(layers: int) -> Form:
     # In a layer of experts what is needed last, the experts' rows before they are weighed, comes after all products.
     again = products - dense_layers * 18432 * d
     keys, values = layers * heads * key_width, layers * heads * value_width
-    return Form(2048, 4096, products, again, d * 129280, keys, values)
+    return Form(128 * stages, 4096, products, again, d * 129280, keys, values)
 
 
 DENSE, MIXTURE = "405B dense", "671B mixture of experts"
-FORMS = {DENSE: (dense, 16384), MIXTURE: (mixture, 2048)}
+FORMS = {DENSE: (dense, 128 * 8), MIXTURE: (mixture, 128)}
 
 
 @pytest.mark.parametrize("model", FORMS)
 def test_rank_times_world_is_the_closed_form(traced, model):
-    worked_out, world = FORMS[model]
+    worked_out, ranks_of_a_stage = FORMS[model]
     for document in documents(traced, model):
-        form = worked_out(document["layers"])
+        stages = document["stages"]
+        form, world = worked_out(document["layers"], stages), stages * ranks_of_a_stage
         assert (document["world"], document["sequences"]) == (world, form.sequences)
         assert sum(kind["ranks"] for kind in document["kinds"]) == world
         found = over_all_ranks(document)
