@@ -1,7 +1,7 @@
 """One rank of each kind, times their number, is the closed form of a step over all ranks: to the operation.
 
-What is traced has the published widths of a 405B dense model and of a 671B mixture of experts, in four stages, of a layer
-where that is enough; `make frontier` traces all their layers in sixteen. The closed form is worked out here, from sizes.
+What is traced has the published widths of a 405B dense model and of a 671B mixture of experts, in four stages, with a
+layer where that is enough; `make frontier` traces all layers in sixteen. The form is worked out here, from sizes.
 """
 
 from __future__ import annotations
