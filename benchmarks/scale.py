@@ -143,6 +143,7 @@ class RankWriter:
             "gaps": 0,
             "floors": 0,
             "resumed": 0,
+            "loaded": 0,
         }
 
     @property
