@@ -30,8 +30,8 @@ def ends(view: View) -> str:
         return ""
     return (
         f"{not_recounted(view.ledger.ends)} So this report has no course of the count, no pace, nothing of what devices"
-        " did and no second opinion; of gaps and of weights that were loaded it has the number alone, and what was given"
-        " up is not told apart."
+        " did and no second opinion; of gaps and of weights that were loaded it has the number alone, and what was"
+        " given up is not told apart."
     )
 
 
