@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.errors import LedgerInvalid, UnitError
+from auditor.ledger.detail import FULL, Detail
 from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
@@ -57,18 +58,18 @@ Note = TypeVar("Note")
 class Contents:
     """Takes the lines of one segment in their order; what was sound before a false one stays."""
 
-    def __init__(self, recount: Recount | None, kept: Kept | None = None, *, course: bool = True) -> None:
-        """``kept``: what of its intervals is progress, where that is not all of it. ``course``: as `read_segment`."""
+    def __init__(self, recount: Recount | None, kept: Kept | None = None, detail: Detail = FULL) -> None:
+        """``kept``: what of its intervals is progress, where that is not all of it. ``detail``: as `read_segment`."""
         self._recount = recount
         self._kept = kept
         self._prices = Prices(recount)
         self._signatures: list[Signature] = []
         self._tallies_bytes = 0
-        self.intervals = Intervals(course=course)
+        self.intervals = Intervals(detail.points)
         self._sum = RunningSum()
         self._nodes: Mapping[int, tuple[str, ...]] = {}  # of the tree, before each line that has to name them
         self._gaps = Gaps()
-        self._sights = Sights(keep=course)
+        self._sights = Sights(detail.sights)
         self._notes: list[Body] = []
         self._resumed: list[ResumedAt] = []
         self._loaded = 0
