@@ -259,6 +259,7 @@ class Cumulative:
     gaps: int
     floors: int  # of these gaps, those because of which operations may be missing
     resumed: int  # how often the training went on from a kept state
+    loaded: int  # how often weights were loaded, or may have been: gaps that concern weights are among them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,7 @@ def write_long(directory: Path, intervals: int, per_write: int) -> None:
             gaps=0,
             floors=0,
             resumed=0,
+            loaded=0,
             reason="finished",
         )
         draft.add(write_record(Record(time_us=time_us + elapsed_us, body=draft.place(seal))))

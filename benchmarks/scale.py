@@ -1,4 +1,4 @@
-"""What a job of thousands of ranks costs to add up, to verify and to compress, as Markdown.
+"""What a job of thousands of ranks costs to add up, to report on, to verify and to compress, as Markdown.
 
 python benchmarks/scale.py                       # up to 16,384 ranks, and 1,024 of them over 30 days; 4 GB at once
 python benchmarks/scale.py --quick               # the same rows, small
@@ -21,12 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ledger import describe_machine, genesis_of, step_tally
 
+from auditor import rules
 from auditor.formulas import TABLE, Pricer
+from auditor.hardware import catalogue
 from auditor.ledger import Recount, load_or_create, read_ledger
 from auditor.ledger.book import TOTALS_EVERY
 from auditor.ledger.compressing import compress
@@ -37,10 +40,13 @@ from auditor.ledger.merging import merge
 from auditor.ledger.merkle import Frontier, leaf_hash, leaf_hashes
 from auditor.ledger.notes import Signer, head_of
 from auditor.ledger.places import segment_name, segments_of
+from auditor.ledger.summed import read_ends
 from auditor.ledger.workers import spread
 from auditor.lines import checkpoint_after, write_record
 from auditor.operations import Operations, add_up
 from auditor.records import Genesis, Record, Seal, Totals
+from auditor.report.json_text import to_json
+from auditor.report.view import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -143,6 +149,7 @@ class RankWriter:
             "gaps": 0,
             "floors": 0,
             "resumed": 0,
+            "loaded": 0,
         }
 
     @property
@@ -214,6 +221,15 @@ def _merge(directory: Path, jobs: int) -> dict[str, float]:
     return {"total": merged.operations.total}
 
 
+def _report(directory: Path, jobs: int) -> dict[str, float]:
+    """As `auditor report --from-ends --format json`, rules and catalogue read with it."""
+    reading = read_ends(directory, workers=jobs)
+    day = datetime.now(UTC).date()
+    view = build(reading, rules.load(rules.shipped()), catalogue.load(), as_of=day, generated=day.isoformat())
+    to_json(view)
+    return {"total": view.operations.total}
+
+
 def _verify(directory: Path, jobs: int) -> dict[str, float]:
     recount = Recount(price=Pricer().price, digest=TABLE.digest)
     reading = read_ledger(directory, recount=recount, effort=Effort(workers=jobs, course=False))
@@ -227,7 +243,7 @@ def _compress(directory: Path, jobs: int) -> dict[str, float]:
     return {"before": sum(one.size_bytes for one in done), "after": sum(one.packed_bytes for one in done)}
 
 
-_WORK = {"merge": _merge, "verify": _verify, "compress": _compress}
+_WORK = {"merge": _merge, "report": _report, "verify": _verify, "compress": _compress}
 
 
 def _used() -> float:
@@ -272,14 +288,17 @@ def _memory(took: dict[str, float]) -> str:
 def merging(place: Place, shapes: Iterable[Shape], jobs: int) -> None:
     """A row for each shape of a job."""
     columns = "ranks | days | ends with | GB | s | CPU s | CPU ms of a segment | peak memory"
-    table = Table(f"Merge, {jobs} processes", columns, place.show)
+    of_report = "report: s | report: CPU s | report: peak memory"
+    table = Table(f"Merge, and report from the same ends, {jobs} processes", f"{columns} | {of_report}", place.show)
     for shape in shapes:
         with place.job(shape) as directory:
             took = measure("merge", directory, jobs, expected(shape))
+            drawn = measure("report", directory, jobs, expected(shape))
             end = "seal" if shape.seal else "totals"
             size = f"{size_of(directory) / 1e9:.2f}"
             each_ms = f"{1e3 * took['cpu_s'] / shape.ranks:.2f}"
-            table.row(f"{shape.ranks:,}", f"{shape.days:g}", end, size, *_times(took), each_ms, _memory(took))
+            job = (f"{shape.ranks:,}", f"{shape.days:g}", end, size)
+            table.row(*job, *_times(took), each_ms, _memory(took), *_times(drawn), _memory(drawn))
 
 
 def verifying(place: Place, shapes: Iterable[Shape], jobs: int) -> None:

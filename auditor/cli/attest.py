@@ -15,6 +15,7 @@ from auditor.cli.reading import day, recount
 from auditor.errors import ExitCode, UsageError, WeightsError
 from auditor.hardware import catalogue
 from auditor.ledger import SigningKey, load_or_create, read_ledger
+from auditor.ledger.effort import SLIM
 from auditor.ledger.heads import is_special
 
 
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     _check_apart(weights, out)
     how, now = recount(), datetime.now(UTC)
     predicate = draw(
-        read_ledger(Path(options.directory), recount=how),
+        read_ledger(Path(options.directory), recount=how, effort=SLIM),
         rules.load(),
         catalogue.load(),
         as_of=day(options.as_of) or now.date(),

@@ -10,11 +10,16 @@ from pathlib import Path
 from auditor.cli.reading import outside, read_directory, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.ledger import Reading, read_public_key
+from auditor.ledger.effort import Effort
 from auditor.ledger.places import ledgers_below, segments_of
+from auditor.ledger.summed import read_ends
+from auditor.ledger.workers import usable_cores
 from auditor.lineage import declared
 from auditor.lineage.declared import Declared
 from auditor.lineage.family import Family
 from auditor.lineage.gather import lineage_of, model_of
+
+_OF_THE_WHOLE = ("key", "require", "head", "witness_key", "quorum", "revocation")
 
 
 def read(options: argparse.Namespace) -> Family:
@@ -22,11 +27,12 @@ def read(options: argparse.Namespace) -> Family:
 
     The first directory is the run's own; where it holds several, or a model is named, the latest run of that model.
     """
+    _refuse_beside_ends(options)
     first, *rest = map(Path, options.directories)
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
     if segments_of(first).is_dir() and options.model is None:
-        return Family.of(_held(options, first), _others([first], rest), said)
-    readings = _others([], [first, *rest])
+        return Family.of(_held(options, first), _others(options, [first], rest), said)
+    readings = _others(options, [], [first, *rest])
     chosen = _latest(readings, options.model, said)
     others = [one for one in readings if one is not chosen]
     return Family.of(_held(options, chosen.directory), others, said)
@@ -45,16 +51,35 @@ def _codes(readings: Sequence[Reading]) -> list[ExitCode]:
 
 
 def _held(options: argparse.Namespace, directory: Path) -> Reading:
+    if options.from_ends:
+        return read_ends(directory, workers=_jobs(options))
     trusted = read_public_key(options.key) if options.key else None
-    return read_directory(directory, trusted, outside(options, directory))
+    return read_directory(directory, trusted, outside(options, directory), Effort(workers=_jobs(options)))
 
 
-def _others(known: Sequence[Path], directories: Sequence[Path]) -> list[Reading]:
+def _jobs(options: argparse.Namespace) -> int:
+    return options.jobs or usable_cores()
+
+
+def _refuse_beside_ends(options: argparse.Namespace) -> None:
+    """What is asked of all of a ledger its ends do not answer."""
+    asked = [name for name in _OF_THE_WHOLE if getattr(options, name)]
+    if options.from_ends and asked:
+        name = f"--{asked[0].replace('_', '-')}"
+        raise UsageError(
+            f"{name} with --from-ends: it asks for what the ends of segments do not show",
+            remedy=f"Leave --from-ends out, or {name}.",
+        )
+
+
+def _others(options: argparse.Namespace, known: Sequence[Path], directories: Sequence[Path]) -> list[Reading]:
     """The ledgers in and below the directories, each once, without those that are known."""
     paths = {path.resolve(): path for directory in directories for path in ledgers_below(directory)}
     for path in known:
         paths.pop(path.resolve(), None)
-    return [read_directory(path) for path in paths.values()]
+    if options.from_ends:
+        return [read_ends(path, workers=_jobs(options)) for path in paths.values()]
+    return [read_directory(path, effort=Effort(workers=_jobs(options))) for path in paths.values()]
 
 
 def _latest(readings: Sequence[Reading], model: str | None, said: Declared) -> Reading:

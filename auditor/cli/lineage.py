@@ -9,7 +9,9 @@ from pathlib import Path
 
 from auditor.cli.reading import read_directory, verdict_code
 from auditor.errors import UsageError
+from auditor.ledger.effort import Effort
 from auditor.ledger.places import ledgers_below
+from auditor.ledger.workers import usable_cores
 from auditor.lineage import declared, plain
 from auditor.lineage.gather import lineage_of
 from auditor.lineage.graph import Lineage
@@ -20,7 +22,8 @@ from auditor.report.words import clean
 def run(options: argparse.Namespace) -> int:
     """Show models, what they were made from, and what that took."""
     paths = [path for directory in options.directories for path in ledgers_below(Path(directory))]
-    readings = [read_directory(path) for path in dict.fromkeys(paths)]
+    effort = Effort(workers=usable_cores(), course=False)
+    readings = [read_directory(path, effort=effort) for path in dict.fromkeys(paths)]
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
     lineage = lineage_of(readings, said)
     names = list(lineage.models) if options.model is None else [_known(options.model, lineage)]

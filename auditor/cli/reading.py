@@ -19,7 +19,7 @@ from auditor.ledger.revocation import read_revocation
 from auditor.ledger.signed import SignedHead, read_heads, read_text
 from auditor.ledger.workers import usable_cores
 
-_ORDER = (Verdict.INVALID, Verdict.DIVERGED, Verdict.INCOMPLETE, Verdict.UNANCHORED, Verdict.WITNESSED)
+_ORDER = tuple(Verdict)
 
 
 def read(options: argparse.Namespace, effort: Effort | None = None) -> Reading:

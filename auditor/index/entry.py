@@ -13,6 +13,7 @@ import auditor
 from auditor.errors import AuditorError, LedgerInvalid
 from auditor.hardware.matching import match
 from auditor.ledger import Verdict, read_ledger
+from auditor.ledger.effort import SLIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +88,7 @@ def take(directory: Path, recount: Recount, catalogue: Catalogue, verified: str)
     """What an index keeps of the ledger, verified and recounted; of one that cannot be read, that it is INVALID."""
     path = storable(str(directory.resolve()))
     try:
-        return _entry(read_ledger(directory, recount=recount), path, recount.digest, catalogue, verified)
+        return _entry(read_ledger(directory, recount=recount, effort=SLIM), path, recount.digest, catalogue, verified)
     except LedgerInvalid as error:
         return _unreadable(path, str(error), recount.digest, verified)
     except AuditorError as error:

@@ -16,6 +16,7 @@ from auditor.errors import AuditorError, LedgerInvalid, UsageError
 from auditor.hardware.matching import match
 from auditor.index.entry import FALSE, UNREADABLE, Refused, storable
 from auditor.ledger import Head, HeldHead, Verdict, heads_of, read_ledger
+from auditor.ledger.effort import SLIM
 from auditor.operations import Amount
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def take(directory: Path, recount: Recount, catalogue: Catalogue, site: str) -> 
     """
     path = storable(str(directory.resolve()))
     try:
-        reading = read_ledger(directory, recount=recount)
+        reading = read_ledger(directory, recount=recount, effort=SLIM)
     except LedgerInvalid:
         return _unreadable(path, recount.digest, site)
     except AuditorError as error:

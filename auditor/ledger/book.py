@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import Amounts, Known, amounts_of, rows_of, size_of, unpriced_of
 from auditor.ledger.noting import note_earlier, note_others
-from auditor.ledger.progress import check_resumed, check_weights
+from auditor.ledger.progress import check_resumed, check_weights, may_have_loaded
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import read_record, write_record
 from auditor.operations import Operations, add_up
@@ -58,6 +58,7 @@ class _Cumulative(Amounts):
     gaps: int
     floors: int
     resumed: int
+    loaded: int
 
 
 class SegmentBook:
@@ -72,7 +73,7 @@ class SegmentBook:
         self._known = Known()
         self._forms: dict[tuple[str, str, tuple[str, ...]], int] = {}  # of hardware records written in full
         self._waiting: list[Body] = []
-        self._gaps = self._floors = self._resumed = 0
+        self._gaps = self._floors = self._resumed = self._loaded = 0
         self._intervals = 0  # since the last totals
         self._weights_bytes = 0
         self._folded = Operations.none()
@@ -153,6 +154,7 @@ class SegmentBook:
             "gaps": self._gaps,
             "floors": self._floors,
             "resumed": self._resumed,
+            "loaded": self._loaded,
         }
 
     def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit | Alert) -> Head:
@@ -168,6 +170,7 @@ class SegmentBook:
         self._gaps += len(gaps)
         self._floors += sum(gap.lower_bound for gap in gaps)
         self._resumed += sum(isinstance(body, Resumed) for body in bodies)
+        self._loaded += sum(map(may_have_loaded, bodies))
         return head
 
     def purpose(self, purpose: str) -> Head:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.errors import LedgerInvalid, UnitError
+from auditor.ledger.detail import FULL, Detail
 from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
 from auditor.ledger.notices import Gaps, NotedGap, Sights
 from auditor.ledger.prices import Prices, Recount, RunningSum, first_difference, read_amounts
-from auditor.ledger.progress import Kept, ResumedAt, check_resumed, check_weights
+from auditor.ledger.progress import Kept, ResumedAt, check_resumed, check_weights, may_have_loaded
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import AGAIN_GROUP, FREQUENT, INTERVAL_GROUP, read_record
 from auditor.operations import Operations
@@ -57,20 +58,21 @@ Note = TypeVar("Note")
 class Contents:
     """Takes the lines of one segment in their order; what was sound before a false one stays."""
 
-    def __init__(self, recount: Recount | None, kept: Kept | None = None, *, course: bool = True) -> None:
-        """``kept``: what of its intervals is progress, where that is not all of it. ``course``: as `read_segment`."""
+    def __init__(self, recount: Recount | None, kept: Kept | None = None, detail: Detail = FULL) -> None:
+        """``kept``: what of its intervals is progress, where that is not all of it. ``detail``: as `read_segment`."""
         self._recount = recount
         self._kept = kept
         self._prices = Prices(recount)
         self._signatures: list[Signature] = []
         self._tallies_bytes = 0
-        self.intervals = Intervals(course=course)
+        self.intervals = Intervals(detail.points)
         self._sum = RunningSum()
         self._nodes: Mapping[int, tuple[str, ...]] = {}  # of the tree, before each line that has to name them
         self._gaps = Gaps()
-        self._sights = Sights(keep=course)
+        self._sights = Sights(detail.sights)
         self._notes: list[Body] = []
         self._resumed: list[ResumedAt] = []
+        self._loaded = 0
         self._weights_bytes = 0
         self._told = 0  # records that only inform
         self._sealed = False
@@ -216,6 +218,7 @@ class Contents:
 
     def _notice(self, body: Body) -> None:
         """What changes no amount."""
+        self._loaded += may_have_loaded(body)
         match body:
             case Gap():
                 self._gaps.add(body)
@@ -325,9 +328,10 @@ class Contents:
             said = read_amounts(body.operations, body.unpriced)
             raise LedgerInvalid(f"its totals do not come to its intervals: {first_difference(said, recorded)}")
         counted = (self.intervals.steps, self.intervals.elapsed_us)
-        noticed = (self._gaps.number, self._gaps.floors, len(self._resumed))
-        if (body.steps, body.elapsed_us, body.gaps, body.floors, body.resumed) != (*counted, *noticed):
-            raise LedgerInvalid(f"it says other steps, time, gaps or resumptions than its segment: {counted + noticed}")
+        noticed = (self._gaps.number, self._gaps.floors, len(self._resumed), self._loaded)
+        if (body.steps, body.elapsed_us, body.gaps, body.floors, body.resumed, body.loaded) != (*counted, *noticed):
+            what = "steps, time, gaps, resumptions or loaded weights"
+            raise LedgerInvalid(f"it says other {what} than its segment: {counted + noticed}")
         if body.lines != self._line - 1 or body.nodes != self._nodes.get(body.lines):
             raise LedgerInvalid("its totals do not name the tree of the lines before it")
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from auditor.records import Folded
 
-MOST_POINTS = 2048
 _MOST_TEXTS = 4096
 
 
@@ -51,9 +50,11 @@ class _Span:
 
 
 class Curve:
-    """A curve of at most `MOST_POINTS` points, of which the last one grows; together they hold every interval."""
+    """A curve of at most so many points and the one that grows; together they hold every interval."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_points: int) -> None:
+        """``most_points``: an even number, above 0."""
+        self._most_points = most_points
         self._closed: list[_Span] = []
         self._open = _Span(1)
         self._texts: Counter[bytes] = Counter()  # tallies of the open span, as they are written
@@ -135,7 +136,7 @@ class Curve:
         self._settle()
         self._closed.append(self._open)
         self._open, self._held = _Span(first_step), 0
-        if len(self._closed) == MOST_POINTS:
+        if len(self._closed) == self._most_points:
             pairs = zip(self._closed[::2], self._closed[1::2], strict=True)
             self._closed = [left.join(right) for left, right in pairs]
             self._each *= 2
@@ -143,6 +144,9 @@ class Curve:
 
 class NoCurve(Curve):
     """The curve that nobody asked for: it has no points."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
 
     def extend(
         self,

@@ -7,6 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.ledger.detail import NOTHING, detail_for
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.workers import spread
 
@@ -22,7 +23,10 @@ _WORTH_A_PROCESS_BYTES = 8 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """``course``: the curve of each segment and what was seen of devices are kept, for whoever draws them."""
+    """``course``: the curve of each segment and what was seen of devices are kept, for whoever draws them.
+
+    Of very many segments less is kept of each, so that it stays bounded; the sums are exact all the same.
+    """
 
     workers: int = 1
     course: bool = True
@@ -40,11 +44,13 @@ class Effort:
 
 
 ALONE = Effort()
+SLIM = Effort(course=False)  # for whoever draws nothing
 
 
 def read_all(paths: Sequence[Path], recount: Recount | None, effort: Effort) -> Iterator[SegmentReading | Unreadable]:
     """Every segment, in the order of the paths; what was read before and has not changed is not read again."""
-    read = functools.partial(read_segment, recount=recount, course=effort.course)
+    detail = detail_for(len(paths)) if effort.course else NOTHING
+    read = functools.partial(read_segment, recount=recount, detail=detail)
     earlier = effort.earlier
     if earlier is None:
         yield from spread(read, paths, workers=effort.workers_for(paths))

@@ -23,6 +23,7 @@ from auditor.ledger.notes import Head, Signer, head_of
 from auditor.ledger.packed import open_segment
 from auditor.ledger.places import is_held, name_of
 from auditor.ledger.prices import read_amounts
+from auditor.ledger.progress import may_have_loaded
 from auditor.ledger.rotation import check_rotation
 from auditor.lines import (
     AGAIN_GROUP,
@@ -69,7 +70,7 @@ class SegmentSum:
     """What a segment came to; as it says, not recounted."""
 
     name: str
-    genesis: Genesis  # without devices
+    genesis: Genesis  # without devices, unless they were asked for
     source: str  # one of SEAL, TOTALS (and the intervals after them), WHOLE (all of it was read)
     operations: Operations
     steps: int
@@ -77,6 +78,7 @@ class SegmentSum:
     gaps: int
     floors: int  # of these gaps, those because of which operations may be missing
     resumed: int  # how often the training went on from a kept state
+    loaded: int  # how often weights were loaded, or may have been
     exit: Exit | None  # a launcher's
     head: Head  # of the last checkpoint
     key: str  # that signed it
@@ -88,11 +90,19 @@ class SegmentSum:
     broken: str  # what is false, where all of it was read; "" where nothing is
 
 
-def read_sum(path: Path) -> SegmentSum | Unreadable:
+def read_sum(path: Path, *, devices: bool = False) -> SegmentSum | Unreadable:
     """What the segment came to up to its last checkpoint, from its end where that settles it.
 
+    ``devices``: with those that its first record names, which take most of the memory.
     Raises: SchemaFromFuture: it was written by a newer auditor.
     """
+    found = _read_sum(path)
+    if devices or isinstance(found, Unreadable):
+        return found
+    return dataclasses.replace(found, genesis=dataclasses.replace(found.genesis, devices=()))
+
+
+def _read_sum(path: Path) -> SegmentSum | Unreadable:
     try:
         with open_segment(path) as file:
             held = is_held(file)
@@ -110,7 +120,7 @@ def _of_reading(reading: SegmentReading) -> SegmentSum:
     floors = sum(gap.times for gap in reading.gaps if gap.lower_bound)
     return SegmentSum(
         name=reading.name,
-        genesis=dataclasses.replace(reading.genesis, devices=()),
+        genesis=reading.genesis,
         source=WHOLE,
         operations=reading.recorded,
         steps=reading.steps,
@@ -118,6 +128,7 @@ def _of_reading(reading: SegmentReading) -> SegmentSum:
         gaps=sum(gap.times for gap in reading.gaps),
         floors=floors,
         resumed=len(reading.resumed),
+        loaded=_loaded(reading),
         exit=reading.exit,
         head=reading.head,
         key=reading.keys[-1],
@@ -128,6 +139,12 @@ def _of_reading(reading: SegmentReading) -> SegmentSum:
         torn_bytes=reading.torn_bytes,
         broken=reading.broken,
     )
+
+
+def _loaded(reading: SegmentReading) -> int:
+    """As `may_have_loaded` counts; gaps alike are told together there."""
+    unseen = sum(gap.times for gap in reading.gaps if gap.cause == "weights")
+    return unseen + sum(map(may_have_loaded, reading.weights))
 
 
 def _from_end(name: str, file: IO[bytes], *, held: bool) -> SegmentSum | None:
@@ -148,7 +165,7 @@ def _from_end(name: str, file: IO[bytes], *, held: bool) -> SegmentSum | None:
     live = held and not sealed
     return SegmentSum(
         name=name,
-        genesis=dataclasses.replace(first.body, devices=()),
+        genesis=first.body,
         source=SEAL if sealed else TOTALS,
         operations=after.operations(),
         steps=after.steps,
@@ -156,6 +173,7 @@ def _from_end(name: str, file: IO[bytes], *, held: bool) -> SegmentSum | None:
         gaps=after.gaps,
         floors=after.floors,
         resumed=after.resumed,
+        loaded=after.loaded,
         exit=None,
         head=tail.head,
         key=key,
@@ -265,7 +283,7 @@ class _After:
     def __init__(self, time_us: int, body: Cumulative) -> None:
         self.time_us = time_us
         self.steps, self.elapsed_us = body.steps, body.elapsed_us
-        self.gaps, self.floors, self.resumed = body.gaps, body.floors, body.resumed
+        self.gaps, self.floors, self.resumed, self.loaded = body.gaps, body.floors, body.resumed, body.loaded
         self._settled = read_amounts(body.operations, body.unpriced)
         self._times: dict[int, int] = {}
         recent = body.tallies if isinstance(body, Totals) else ()
@@ -303,6 +321,7 @@ class _After:
 
     def _see(self, record: Record) -> None:
         self.time_us = record.time_us
+        self.loaded += may_have_loaded(record.body)
         match record.body:
             case TallyRecord() as body:
                 self._prices[body.number] = read_amounts(body.operations, body.unpriced)

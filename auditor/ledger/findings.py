@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     INVALID = "INVALID"  # a hash, a signature or an amount is false
     DIVERGED = "DIVERGED"  # contradicts a head that is held elsewhere
     INCOMPLETE = "INCOMPLETE"  # ranks, time or operators are missing; the total is a floor
+    SUMMED = "SUMMED"  # only the signed ends of segments were read: nothing was recounted
     UNANCHORED = "UNANCHORED"  # whole and self-signed
     WITNESSED = "WITNESSED"  # whole, and agrees with heads that are held elsewhere
 
@@ -43,6 +44,13 @@ class Finding(NamedTuple):
 UNANCHORED = Finding(
     Verdict.UNANCHORED,
     "Whole and self-signed. Nobody outside holds its head, so a rewrite with the same key would not show.",
+)
+
+
+SUMMED = Finding(
+    Verdict.SUMMED,
+    "Added up from the signed ends of its segments: what stands between was not read, and nothing was recounted."
+    " `auditor verify` does both.",
 )
 
 

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.contents import Contents
+from auditor.ledger.detail import FULL, NOTHING, Detail
 from auditor.ledger.log import Ending, Scanner
 from auditor.ledger.packed import open_segment
 from auditor.ledger.places import is_held, name_of
@@ -75,27 +76,25 @@ class Unreadable:
 
 
 def read_segment(
-    path: Path, recount: Recount | None, kept: Kept | None = None, *, until: int | None = None, course: bool = True
+    path: Path, recount: Recount | None, kept: Kept | None = None, *, until: int | None = None, detail: Detail = FULL
 ) -> SegmentReading | Unreadable:
     """What the file holds, whatever it holds; ``until``: up to the checkpoint over so many lines.
 
-    ``kept``: which of its intervals are progress; None takes all of them. ``course``: with the curve of its intervals
-    and what was seen of devices, which take most of the memory.
+    ``kept``: which of its intervals are progress; None takes all of them. ``detail``: how much is kept of the curve of
+    its intervals and of what was seen of devices, which take most of the memory.
     Raises: SchemaFromFuture: it was written by a newer auditor. MissingExtra: it is compressed, and nothing here reads
     that.
     """
     try:
         with open_segment(path) as file:
-            return _Reader(name_of(path), Contents(recount, kept, course=course), kept, until).read(
-                file, held=is_held(file)
-            )
+            return _Reader(name_of(path), Contents(recount, kept, detail), kept, until).read(file, held=is_held(file))
     except OSError as error:
         return Unreadable(name=name_of(path), cause=f"it cannot be read: {error.strerror or error}", false=False)
 
 
 def read_opened(name: str, file: IO[bytes], *, held: bool) -> SegmentReading | Unreadable:
     """As `read_segment`, of a file that is open at its beginning; nothing is recounted."""
-    return _Reader(name, Contents(None, course=False), None, None).read(file, held=held)
+    return _Reader(name, Contents(None, detail=NOTHING), None, None).read(file, held=held)
 
 
 class _Reader:

@@ -41,9 +41,9 @@ class _Columns(NamedTuple):
 class Intervals:
     """What the intervals so far come to, in steps and time, and the curve of their tallies."""
 
-    def __init__(self, *, course: bool = True) -> None:
-        """``course``: the curve is kept."""
-        self.curve = Curve() if course else NoCurve()
+    def __init__(self, most_points: int) -> None:
+        """``most_points``: of the curve that is kept; with 0 none is."""
+        self.curve = Curve(most_points) if most_points else NoCurve()
         self.steps = 0
         self.elapsed_us = 0
         self.number = 0  # of those that refer to tallies

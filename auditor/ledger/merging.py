@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,7 +59,16 @@ class Merged:
     operations: Operations
     verdict: Verdict | None  # INVALID or INCOMPLETE; None where nothing that was looked at is wrong or missing
     findings: tuple[Finding, ...]
+    missing: tuple[str, ...]  # of these, why operations may be missing from what has been written so far
     keys: tuple[str, ...]  # that signed the ends
+
+
+class Collected(NamedTuple):
+    """Segments, each once, how many others cannot be read, and what is to be said of how they were found."""
+
+    counted: list[Placed]
+    unread: int
+    said: list[Finding]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +108,8 @@ def read_job(directory: Path, *, workers: int = 1) -> Job:
     )
 
 
-def read_sums(directory: Path, *, workers: int = 1) -> list[SegmentSum | Unreadable]:
-    """Every segment of a ledger, from its end where that settles it.
+def read_sums(directory: Path, *, workers: int = 1, devices: bool = False) -> list[SegmentSum | Unreadable]:
+    """Every segment of a ledger, from its end where that settles it; ``devices``: as `read_sum`.
 
     Raises: NotALedger: there is none, or it cannot be read. SchemaFromFuture: a newer auditor wrote it.
     """
@@ -111,7 +121,7 @@ def read_sums(directory: Path, *, workers: int = 1) -> list[SegmentSum | Unreada
         raise NotALedger(f"{directory}: cannot be read: {error.strerror or error}") from error
     if not paths:
         raise NotALedger(f"{directory}: its folder 'segments' holds no record")
-    return list(spread(read_sum, paths, workers=workers, each=_AT_ONCE))
+    return list(spread(functools.partial(read_sum, devices=devices), paths, workers=workers, each=_AT_ONCE))
 
 
 def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
@@ -119,12 +129,17 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
 
     Raises: NotALedger: none of the directories has a segment that can be read.
     """
+    return conclude(collect(directories, workers=workers))
+
+
+def collect(directories: Sequence[Path], *, workers: int = 1, devices: bool = False) -> Collected:
+    """The segments of these directories; ``devices`` and errors: as `read_sums` and `merge`."""
     placed: list[Placed] = []
     unread: list[Unreadable] = []
     said: list[Finding] = []
     for directory in dict.fromkeys(directories):
         try:
-            read = read_sums(directory, workers=workers)
+            read = read_sums(directory, workers=workers, devices=devices)
         except NotALedger as error:
             said.append(Finding(Verdict.INCOMPLETE, f"{error}. Nothing of it is counted. {error.remedy}"))
             continue
@@ -137,7 +152,7 @@ def merge(directories: Sequence[Path], *, workers: int = 1) -> Merged:
     if not placed:
         raise NotALedger(" ".join(finding.text for finding in said).removesuffix(NotALedger.default_remedy).rstrip())
     counted, copies = _each_once(placed)
-    return _conclude(counted, len(unread), said + copies)
+    return Collected(counted, len(unread), said + copies)
 
 
 def _of_one_run(segments: Sequence[SegmentSum]) -> tuple[list[SegmentSum], list[Finding]]:
@@ -174,7 +189,9 @@ def _at(placed: Placed) -> str:
     return f"{placed.directory}: {placed.segment.name}"
 
 
-def _conclude(counted: Sequence[Placed], unread: int, said: list[Finding]) -> Merged:
+def conclude(collected: Collected) -> Merged:
+    """What the segments come to, and all that is to be said of them."""
+    counted, unread, said = collected.counted, collected.unread, list(collected.said)
     by_run: dict[str, list[SegmentSum]] = {}
     for one in counted:
         by_run.setdefault(one.segment.genesis.run_id, []).append(one.segment)
@@ -185,6 +202,7 @@ def _conclude(counted: Sequence[Placed], unread: int, said: list[Finding]) -> Me
         runs.append(_sum_of(run_id, segments))
     operations = add_up([(run.operations, 1) for run in runs])
     said += findings.of_operations(operations)
+    missing = findings.missing(said)
     said += findings.floor(said, operations)
     worst = findings.worst(said)
     return Merged(
@@ -192,6 +210,7 @@ def _conclude(counted: Sequence[Placed], unread: int, said: list[Finding]) -> Me
         operations=operations,
         verdict=worst if worst in (Verdict.INVALID, Verdict.INCOMPLETE) else None,
         findings=tuple(findings.sorted_by_weight(said)),
+        missing=missing,
         keys=tuple(sorted({one.segment.key for one in counted})),
     )
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST_GAPS = 1000
-MOST_SIGHTS = 4096
 
 
 class NotedGap(NamedTuple):
@@ -65,9 +64,9 @@ class Sights:
     That loses detail alone: what an observation tells are totals since the beginning of the record.
     """
 
-    def __init__(self, *, keep: bool = True) -> None:
-        """``keep``: not only whether each refers to what is there is asked."""
-        self._keep = keep
+    def __init__(self, most: int) -> None:
+        """``most``: that are kept; with 0 only whether each refers to what is there is asked."""
+        self._most = most
         self._forms: list[_Form] = []
         self._seen: list[Hardware | _Again] = []
 
@@ -106,10 +105,10 @@ class Sights:
         return form
 
     def _put(self, seen: Hardware | _Again) -> None:
-        if not self._keep:
+        if not self._most:
             return
         self._seen.append(seen)
-        if len(self._seen) > MOST_SIGHTS:
+        if len(self._seen) > self._most:
             self._thin()
 
     def _thin(self) -> None:
@@ -123,7 +122,7 @@ class Sights:
             if common.event != "observed" or looks[common.device] % 2:
                 kept.append(seen)
         kept.reverse()
-        self._seen = kept if len(kept) <= MOST_SIGHTS * 3 // 4 else kept[-MOST_SIGHTS // 2 :]
+        self._seen = kept if len(kept) <= self._most * 3 // 4 else kept[-self._most // 2 :]
 
 
 def _named(form: _Form, values: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from auditor.ledger.notes import Noted, origin_of, read_note
 from auditor.ledger.places import read_name
 from auditor.lines import read_checkpoint, read_tallies
 from auditor.operations import Operations
-from auditor.records import Folded, Resumed, Weights
+from auditor.records import Gap, Weights
 from auditor.units import parse_ops
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from auditor.ledger.inspection import SegmentReading
     from auditor.ledger.intervals import Row
     from auditor.ledger.log import Stretch
+    from auditor.records import Body, Folded, Resumed
 
 EVENTS = ("saved", "loaded")
 _HEX = frozenset("0123456789abcdef")
@@ -197,6 +198,11 @@ def check_weights(body: Weights) -> None:
         raise LedgerInvalid("weights: the event is not known, or a number is below 0")
     if bool(body.digest) == bool(body.missed) or (body.digest and not body.files):
         raise LedgerInvalid("weights: expected a digest and files, or why there are none")
+
+
+def may_have_loaded(body: Body) -> bool:
+    """Whether it says that weights were loaded, or that something of weights was not seen."""
+    return (isinstance(body, Weights) and body.event == "loaded") or (isinstance(body, Gap) and body.cause == "weights")
 
 
 def check_resumed(body: Resumed) -> None:

@@ -29,9 +29,10 @@ from auditor.ledger.trust import Keys
 from auditor.operations import add_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from auditor.ledger.findings import Ended
     from auditor.ledger.notices import NotedGap
     from auditor.operations import Operations
     from auditor.records import Exit, Hardware, Recovered, SecondOpinion, Weights
@@ -71,6 +72,7 @@ class Reading:
     weights: tuple[Weights, ...]  # checkpoints that were saved and loaded, segment by segment
     exit: Exit | None  # of the latest launcher
     segments: tuple[SegmentReading, ...]
+    ends: Mapping[str, int] | None = None  # segments by what their sums rest on, where no more of them was read
 
 
 def read_ledger(
@@ -92,7 +94,7 @@ def read_ledger(
     """
     read = list(read_all(_paths(directory), recount, effort))
     unreadable = [segment for segment in read if isinstance(segment, Unreadable)]
-    segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=_order)
+    segments = sorted((segment for segment in read if isinstance(segment, SegmentReading)), key=order)
     if not segments:
         raise _nothing_read(directory, unreadable)
     counted, said = _separate(segments)
@@ -149,7 +151,8 @@ def _nothing_read(directory: Path, unreadable: Sequence[Unreadable]) -> LedgerIn
     return kind(f"{directory}: no segment can be read: {worst.name}: {worst.cause}")
 
 
-def _order(segment: SegmentReading) -> tuple[int, int, int, str]:
+def order(segment: Ended) -> tuple[int, int, int, str]:
+    """Where a segment stands among those of a run: ranks, other processes, launchers; in these by rank and attempt."""
     genesis = segment.genesis
     return _ROLES.index(genesis.role), genesis.rank, genesis.attempt, segment.name
 
@@ -172,7 +175,7 @@ def _separate(segments: Sequence[SegmentReading]) -> tuple[list[SegmentReading],
         else:
             kept[segment.genesis.nonce] = segment
     said += findings.of_other_runs(others)
-    return sorted(kept.values(), key=_order), said
+    return sorted(kept.values(), key=order), said
 
 
 def _of_cuttings(directory: Path, segments: Sequence[SegmentReading]) -> Iterator[Finding]:
@@ -235,12 +238,12 @@ def _conclude(
         records=sum(segment.records for segment in segments),
         ranks_expected=expected,
         ranks_seen=len(ranks),
-        head=_head(segments),
+        head=head_of_all(segments),
         gaps=tuple(gap for segment in segments for gap in segment.gaps),
         second_opinions=tuple(opinion for segment in segments for opinion in segment.second_opinions),
         hardware=tuple(seen for segment in segments for seen in segment.hardware),
         counters=tuple(sorted({segment.genesis.counter for segment in segments} - {""})),
-        devices=_devices(segments),
+        devices=devices_of(segments),
         weights=tuple(weights for segment in segments for weights in segment.weights),
         exit=next((segment.exit for segment in reversed(launchers) if segment.exit), None),
         segments=tuple(segments),
@@ -256,14 +259,15 @@ def _most(segments: Sequence[SegmentReading], steps_of: Callable[[SegmentReading
     return max(steps.values(), default=0)
 
 
-def _devices(segments: Sequence[SegmentReading]) -> dict[int, tuple[Mapping[str, str], ...]]:
-    """Later attempts win; another process speaks for a rank only where the rank has no segment."""
+def devices_of(segments: Iterable[Ended]) -> dict[int, tuple[Mapping[str, str], ...]]:
+    """By rank, as the last of its attempts here saw them; another process speaks only for a rank without a segment."""
     found: dict[int, tuple[Mapping[str, str], ...]] = {}
     for role in ("process", "rank"):
         found |= {s.genesis.rank: s.genesis.devices for s in segments if s.genesis.role == role}
     return dict(sorted(found.items()))
 
 
-def _head(segments: Sequence[SegmentReading]) -> str:
+def head_of_all(segments: Iterable[Ended]) -> str:
+    """One digest over the names and heads of all segments."""
     lines = sorted(f"{segment.name}\t{segment.head.size}\t{segment.head.root}\n" for segment in segments)
     return hashlib.sha256(b"auditor.ledger-head/2\n" + "".join(lines).encode()).hexdigest()

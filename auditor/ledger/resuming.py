@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.ledger.detail import NOTHING
 from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.places import segment_path
@@ -74,7 +75,7 @@ def _tasks(segments: Sequence[SegmentReading], spans: Mapping[str, Sequence[Span
 def _again(directory: Path, recount: Recount | None, task: _Task) -> _Again:
     kept = Kept(task.spans, task.heads)
     path = segment_path(directory, task.segment.name)
-    reading = read_segment(path, recount, kept, until=task.segment.head.size, course=False)
+    reading = read_segment(path, recount, kept, until=task.segment.head.size, detail=NOTHING)
     return _Again(reading, kept.contradicted)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from auditor.ledger.reading import Reading
     from auditor.records import Weights
 
-_WHOLE = (Verdict.UNANCHORED, Verdict.WITNESSED)
+_WHOLE = (Verdict.SUMMED, Verdict.UNANCHORED, Verdict.WITNESSED)
 _SHOWN = 12  # digits of a digest that are told
 
 

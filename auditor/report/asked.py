@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditor.errors import UsageError
 from auditor.report import recorded
 from auditor.rules.cases import Subject
+from auditor.rules.counter import Treatment
 from auditor.rules.expressions import Result
 from auditor.rules.model import Mode
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from auditor.rules.generators import Generator
     from auditor.rules.model import Rule, RuleSet
 
-# Verdicts under which the record says all that was counted.
-_WHOLE = frozenset({"UNANCHORED", "WITNESSED"})
+# Verdicts under which the record says all that was counted, as far as it was read.
+_WHOLE = frozenset({"SUMMED", "UNANCHORED", "WITNESSED"})
 
 
 def is_whole(reading: Reading) -> bool:
@@ -38,8 +40,13 @@ def subject_of(
     mode: Mode = Mode.AS_CODIFIED,
     generators: Sequence[Generator] | None = None,
 ) -> Subject:
-    """What rules are held against. ``answers``: as `with_record` completes them."""
+    """What rules are held against. ``answers``: as `with_record` completes them.
+
+    Raises: UsageError: a rule asks for what was given up, and the ends of segments, which alone were read, do not say.
+    """
     reading = family.reading
+    for one in (reading, *family.others):
+        _refuse_unknown_abandoned(one, ruleset)
     return Subject(
         ruleset=ruleset,
         operations=reading.operations,
@@ -53,6 +60,19 @@ def subject_of(
         ancestors=family.ancestors,
         model=family.model,
     )
+
+
+def _refuse_unknown_abandoned(reading: Reading, ruleset: RuleSet) -> None:
+    if reading.ends is None or not any(gap.cause == "weights" for gap in reading.gaps):
+        return
+    counters = (rule.counter for rule in ruleset.rules if rule.counter)
+    asking = sorted({one.id for one in counters if one.abandoned is not Treatment.COUNTED})
+    if asking:
+        raise UsageError(
+            f"{', '.join(asking)}: not all that was given up counts there, and the ends of the segments of the run"
+            f" {reading.run_id} do not say how much it is",
+            remedy="Leave --from-ends out, or the pack.",
+        )
 
 
 def with_record(

@@ -11,10 +11,11 @@ from auditor.report import warning as warnings
 from auditor.report.ancestry import ancestry_of
 from auditor.report.json_text import ledgers_plain
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
+from auditor.report.merged import not_recounted
 from auditor.report.words import (
-    LEDGER_WORDS,
     NOT_LEGAL_ADVICE,
     UNTRUSTED_VERDICTS,
+    ledger_words,
     percent,
     plain_decimal,
     plural,
@@ -67,12 +68,14 @@ def blocks(page: Checked) -> Iterator[Block]:
     yield Title("What the law says of this record")
     for one in (reading, *page.family.others):
         if str(one.verdict) in UNTRUSTED_VERDICTS:
-            words = f"The record of the run {one.run_id} is {one.verdict}: {LEDGER_WORDS[one.verdict]}."
+            words = f"The record of the run {one.run_id} is {one.verdict}: {_words(one)}."
             yield Paragraph(f"DO NOT RELY ON THIS. {words}", "bad")
+    if reading.ends is not None:
+        yield Paragraph(f"NOT RECOUNTED. {not_recounted(reading.ends)}", "open")
     yield Pairs(
         (
             ("run", f"{reading.run_id} ({reading.model or 'no name given'})"),
-            ("record", f"{reading.verdict}: {LEDGER_WORDS[str(reading.verdict)]}"),
+            ("record", f"{reading.verdict}: {_words(reading)}"),
             ("operations", in_full(reading.operations.total)),
             *_beside(page.family),
             ("law", f"on {subject.as_of.isoformat()}, {MODE_WORDS[subject.mode]}"),
@@ -89,6 +92,10 @@ def blocks(page: Checked) -> Iterator[Block]:
     yield Heading("Packs")
     yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in subject.ruleset.packs))
     yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
+
+
+def _words(reading: Reading) -> str:
+    return ledger_words(str(reading.verdict), from_ends=reading.ends is not None)
 
 
 def _result(page: Checked) -> str:
@@ -202,6 +209,7 @@ def to_plain(page: Checked) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": reading.run_id,
         "ledger": str(reading.verdict),
+        "recounted": reading.ends is None,
         "head": reading.head,
         "model": page.family.model,
         "ledgers": ledgers_plain(ancestry_of(page.family)),

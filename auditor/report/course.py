@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.hardware.bound import once_for_each
 from auditor.tally import Phase
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ def _carried(points: Iterable[Point]) -> Iterator[tuple[int, int, dict[str, int]
     """First step, steps and operations of intervals; where no step ended, they are those of the step that ends next."""
     carried: Counter[str] = Counter()
     first_step = 1
+    by_phase = once_for_each(lambda operations: operations.by_phase)
     for point in points:
         first_step = point.first_step
-        carried.update(point.operations.by_phase)
+        carried.update(by_phase(point.operations))
         if point.steps:
             yield first_step, point.steps, dict(carried)
             first_step += point.steps

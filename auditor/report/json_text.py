@@ -49,12 +49,12 @@ def to_plain(view: View) -> dict[str, Any]:
             for gap in view.gaps
         ],
         "second_opinion": _opinion(view.second_opinion),
-        "coverage": [coverage.to_plain(found) for found in view.coverage],
+        "coverage": [coverage.to_plain(found) for found in view.coverage] if view.recounted else None,
         "hardware": hardware["devices"],
         "judgements": hardware["judgements"],
         "machines": [machine_plain(machine) for machine in view.machines],
         "chip_sources": sources_plain(view.chip_sources),
-        "observed": [process_plain(process) for process in view.observed],
+        "observed": [process_plain(process) for process in view.observed] if view.recounted else None,
         "rules": [_rule(finding) for finding in view.rules],
         "cases": cases.to_plain(view.cases),
         "warning": warning.to_plain(view.outlook, view.marks),
@@ -82,6 +82,8 @@ def _ledger(view: View) -> dict[str, Any]:
         "verdict": ledger.verdict,
         "verdict_words": ledger.words,
         "reasons": list(ledger.reasons),
+        "recounted": view.recounted,
+        "ends": None if ledger.ends is None else dict(ledger.ends),
         "records": ledger.records,
         "ranks_expected": ledger.ranks_expected,
         "ranks_seen": ledger.ranks_seen,
@@ -95,8 +97,8 @@ def _operations(view: View) -> dict[str, Any]:
     return {
         "total": wire(operations.total),
         "complete": view.complete,
-        "abandoned": wire(view.abandoned.total),
-        "abandoned_steps": view.abandoned_steps,
+        "abandoned": wire(view.abandoned.total) if view.recounted else None,
+        "abandoned_steps": view.abandoned_steps if view.recounted else None,
         "by_phase": _wired(operations.by_phase),
         "by_family": _wired(operations.by_family),
         "by_precision": _wired(operations.by_precision),
@@ -112,8 +114,8 @@ def _ancestry(view: View) -> dict[str, Any]:
         "recorded": wire(known.recorded_ops),
         "stated": wire(known.stated_ops),
         "ledgers": ledgers_plain(known),
-        "saved": [_weights(one) for one in known.saved],
-        "loaded": [_weights(one) for one in known.loaded],
+        "saved": [_weights(one) for one in known.saved] if view.recounted else None,
+        "loaded": [_weights(one) for one in known.loaded] if view.recounted else None,
     }
 
 

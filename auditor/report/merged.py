@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger.ends import SEAL, TOTALS, WHOLE
-from auditor.report.words import plural
+from auditor.report.words import joined, plural
 from auditor.units import in_full, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditor.ledger.merging import Merged, RunSum
@@ -22,6 +22,7 @@ _RESTS_ON = {
     TOTALS: "by their last totals and the intervals after them",
     WHOLE: "read whole",
 }
+_LEFT_TO_VERIFY = "that the lines between come to these sums, and are those that were signed, `auditor verify` checks"
 _NOT_RECOUNTED = "summed from signed seals, not recounted"
 _WHAT_IS_SHOWN = (
     "Each end is signed by its segment's key. That the lines before it come to it, and are those that were signed,"
@@ -42,11 +43,20 @@ def lines(merged: Merged, directories: Sequence[Path]) -> Iterator[str]:
     yield f"  {_WHAT_IS_SHOWN}"
 
 
+def not_recounted(sources: Mapping[str, int]) -> str:
+    """What a page says first that is made of the ends of segments; ``sources``: of how many, by what they rest on."""
+    return joined(f"summed from the signed ends of segments alone ({rests_on(sources)})", _LEFT_TO_VERIFY)
+
+
+def rests_on(sources: Mapping[str, int]) -> str:
+    """What the sums of so many segments rest on."""
+    return ", ".join(f"{number:,} {_RESTS_ON[source]}" for source, number in sources.items() if number)
+
+
 def _run(run: RunSum) -> Iterator[str]:
     yield f"  run         {run.run_id} ({run.model or 'model not named'}, {run.purpose})"
     yield f"  ranks       {run.ranks_seen} of {run.ranks_expected}, in {plural(run.attempts, 'attempt')}"
-    rests = ", ".join(f"{number} {_RESTS_ON[source]}" for source, number in run.sources.items() if number)
-    yield f"  segments    {run.segments}: {rests}"
+    yield f"  segments    {run.segments}: {rests_on(run.sources)}"
     yield f"  time        {run.started} to {run.ended or 'now: it is being written'}"
     yield f"  steps       {run.steps}"
     yield f"  operations  {in_full(run.operations.total)}"

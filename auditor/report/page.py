@@ -62,7 +62,7 @@ def render(view: View) -> str:
             breakdowns=_breakdowns(view),
             threshold_lines=_lines(view),
             pictures=_pictures(view),
-            shown_phases=[phase for phase in Phase if any(found.by_phase[phase] for found in view.course.bins)],
+            shown_phases=_shown_phases(view),
             most_rows=_MOST_ROWS,
         )
     )
@@ -132,6 +132,10 @@ def _lines(view: View) -> list[tuple[int, list[str]]]:
     return sorted(found.items())
 
 
+def _shown_phases(view: View) -> list[Phase]:
+    return [phase for phase in Phase if view.course and any(found.by_phase[phase] for found in view.course.bins)]
+
+
 def _short(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} + {len(names) - 1}"
 
@@ -142,8 +146,8 @@ def _pictures(view: View) -> dict[str, list[tuple[str, Markup]]]:
     found: dict[str, list[tuple[str, Markup]]] = {"total": [], "phases": [], "families": [], "horizon": []}
     for kind, width in (("wide", _WIDE), ("narrow", _NARROW)):
         drawn = {
-            "total": charts.cumulative(view.course, lines, name=f"total-{kind}", width=width),
-            "phases": charts.phases_by_step(view.course, name=f"phases-{kind}", width=width),
+            "total": view.course and charts.cumulative(view.course, lines, name=f"total-{kind}", width=width),
+            "phases": view.course and charts.phases_by_step(view.course, name=f"phases-{kind}", width=width),
             "families": charts.families(view.operations.by_family, name=f"families-{kind}", width=width),
             "horizon": horizon.draw(view.outlook, view.names, name=f"horizon-{kind}", width=width),
         }

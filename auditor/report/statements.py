@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditor.report.merged import not_recounted
 from auditor.report.words import after, conjoined, joined, listing, percent, plural, sentence, status_words
 from auditor.units import scientific, share, threshold
 
@@ -23,8 +24,21 @@ def count(view: View) -> str:
     )
 
 
+def ends(view: View) -> str:
+    """That nothing was recounted, and what a report of the ends does not have; "" where all of it was read."""
+    if view.ledger.ends is None:
+        return ""
+    return (
+        f"{not_recounted(view.ledger.ends)} So this report has no course of the count, no pace, nothing of what devices"
+        " did and no second opinion; of gaps and of weights that were loaded it has the number alone, and what was"
+        " given up is not told apart."
+    )
+
+
 def completeness(view: View) -> str:
     """Why the count is whole, or why it is only a floor."""
+    if view.complete and not view.recounted:
+        return "By their ends nothing is missing, and every operator seen has a formula; nothing was recounted."
     if view.complete:
         of = "count of this run" if view.floor else "count"
         return f"The {of} is complete: every operator seen has a formula, and the record is whole."

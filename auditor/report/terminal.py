@@ -70,8 +70,10 @@ def _headline(view: View) -> Iterator[Block]:
     yield Title("Training compute report")
     if not view.ledger.trusted:
         yield Paragraph(f"DO NOT RELY ON THESE NUMBERS. {statements.ledger(view)}", "bad")
+    if not view.recounted:
+        yield Paragraph(f"NOT RECOUNTED. {statements.ends(view)}", "open")
     yield Paragraph(statements.count(view), "strong")
-    yield Paragraph(statements.completeness(view), "good" if view.complete else "open")
+    yield Paragraph(statements.completeness(view), "good" if view.complete and view.recounted else "open")
     yield from (Paragraph(text, "open") for text in statements.ancestry(view))
     yield from alarm_blocks(view.observed)
     yield from (Paragraph(text, "strong") for text in statements.lines(view))
@@ -169,6 +171,8 @@ def _gaps(view: View) -> Iterator[Block]:
 
 
 def _opinion(view: View) -> Iterator[Block]:
+    if not view.recounted:
+        return
     yield Heading("Second opinion")
     found = view.second_opinion
     if found is None:
@@ -236,7 +240,7 @@ def _ledger(view: View) -> Iterator[Block]:
     yield Pairs(
         (
             ("verdict", ledger.verdict),
-            ("records", f"{ledger.records:,}"),
+            *(() if ledger.records is None else (("records", f"{ledger.records:,}"),)),
             ("ranks", f"{ledger.ranks_seen:,} of {plural(ledger.ranks_expected, 'expected rank')}"),
             ("head", ledger.head),
             *_continued("signed by", ledger.keys[:_MOST_ROWS]),

@@ -13,7 +13,7 @@ from auditor.report.ancestry import Ancestry, ancestry_of
 from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
 from auditor.report.opinions import Opinion, gather
-from auditor.report.words import LEDGER_WORDS, UNTRUSTED_VERDICTS
+from auditor.report.words import UNTRUSTED_VERDICTS, ledger_words
 from auditor.rules.facts import read_answers
 from auditor.rules.model import Mode
 from auditor.rules.verdict import Finding
@@ -60,11 +60,12 @@ class Ledger:
     verdict: str
     words: str
     reasons: tuple[str, ...]
-    records: int
+    records: int | None  # None where they were not all read
     ranks_expected: int
     ranks_seen: int
     head: str
     keys: tuple[str, ...]  # public, that signed it, in hexadecimal
+    ends: Mapping[str, int] | None  # segments by what their sums rest on, where no more of them was read
 
     @property
     def trusted(self) -> bool:
@@ -122,10 +123,15 @@ class View:
     nearest: (
         Finding | None
     )  # of those not reached the line that the count is nearest to, an undetermined one before all
-    course: Course
+    course: Course | None  # None where only the ends of segments were read
     outlook: Outlook
     marks: tuple[Mark, ...]  # the levels that are set
     digests: Mapping[str, str]
+
+    @property
+    def recounted(self) -> bool:
+        """Whether all of the record was read, and priced again."""
+        return self.ledger.ends is None
 
     @property
     def floor(self) -> bool:
@@ -183,7 +189,7 @@ def build(
         hardware_groups=devices.group(hardware),
         chip_sources=tuple(catalogue.sources[name] for name in _chip_sources(hardware)),
         machines=devices.machines(hardware, _nodes(reading), ruleset=ruleset, as_of=as_of),
-        observed=observe(reading, catalogue),
+        observed=observe(reading, catalogue) if reading.ends is None else (),
         rules=rules,
         cases=cases.grouped(subject.cases(), subject),
         names=_names(rules),
@@ -194,7 +200,7 @@ def build(
             key=lambda finding: (finding.verdict == "undetermined", finding.fraction),
             default=None,
         ),
-        course=course(reading.segments, reading.steps),
+        course=course(reading.segments, reading.steps) if reading.ends is None else None,
         outlook=warn(reading, subject, plan, moment),
         marks=tuple(marks_of(reading, subject, levels)),
         digests={"rules": ruleset.digest, "catalogue": catalogue.digest}
@@ -219,13 +225,14 @@ def _run(reading: Reading) -> Run:
 def _ledger(reading: Reading) -> Ledger:
     return Ledger(
         verdict=str(reading.verdict),
-        words=LEDGER_WORDS[str(reading.verdict)],
+        words=ledger_words(str(reading.verdict), from_ends=reading.ends is not None),
         reasons=tuple(reading.reasons),
-        records=reading.records,
+        records=reading.records if reading.ends is None else None,
         ranks_expected=reading.ranks_expected,
         ranks_seen=reading.ranks_seen,
         head=reading.head,
         keys=tuple(dict.fromkeys(key for segment in reading.segments for key in segment.keys)),
+        ends=reading.ends,
     )
 
 

@@ -23,9 +23,14 @@ LEDGER_WORDS = {
     "INVALID": "false or damaged: do not rely on its numbers",
     "DIVERGED": "contradicts a copy of its head held elsewhere: do not rely on its numbers",
     "INCOMPLETE": "what is there is sound, but something is missing: the numbers are a floor",
+    "SUMMED": "added up from the signed ends of its segments; what stands between was not read, nothing was recounted",
     "UNANCHORED": "whole and signed by its own key; nobody outside holds its head, so a rewrite with the "
     "same key would not show",
     "WITNESSED": "whole, and it agrees with a copy of its head that is held elsewhere",
+}
+_ENDS_WORDS = {
+    "INCOMPLETE": "something is missing, so the numbers are a floor; of the rest only the signed ends were read, and "
+    "nothing was recounted",
 }
 UNTRUSTED_VERDICTS = frozenset({"INVALID", "DIVERGED"})
 
@@ -47,6 +52,11 @@ PHASE_WORDS = {
 # Invisible or harmful to whoever reads: control and escape, direction overrides, surrogates, line separators.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def ledger_words(verdict: str, *, from_ends: bool) -> str:
+    """The verdict on a record in words; ``from_ends``: no more than the ends of its segments were read."""
+    return _ENDS_WORDS.get(verdict, LEDGER_WORDS[verdict]) if from_ends else LEDGER_WORDS[verdict]
 
 
 def clean(text: str) -> str:

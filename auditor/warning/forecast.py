@@ -261,6 +261,8 @@ def _truth(duty: Duty, judged: Judged) -> bool | None:
 def _distrust(reading: Reading) -> str:
     """Why the record gives no rate at all; "" where it does."""
     verdict = str(reading.verdict)
+    if reading.ends is not None:
+        return "only the ends of the segments were read, and they show no pace"
     return f"the record is {verdict}, so that no rate can be drawn from it" if verdict in _UNTRUSTED else ""
 
 

@@ -14,10 +14,10 @@ from auditor.ledger import contents as contents_module
 from auditor.ledger import known as known_module
 from auditor.ledger.book import TOTALS_EVERY
 from auditor.ledger.contents import Contents
-from auditor.ledger.curve import MOST_POINTS
+from auditor.ledger.detail import FULL
 from auditor.ledger.known import size_of
 from auditor.ledger.log import Stretch
-from auditor.ledger.notices import _MOST_GAPS, MOST_SIGHTS, Gaps, Sights
+from auditor.ledger.notices import _MOST_GAPS, Gaps, Sights
 from auditor.operations import add_up
 from auditor.records import TALLIES_LIMIT_BYTES, Gap, Hardware, HardwareAgain, Signatures, TallyRecord
 from tests.ledger.conftest import records_of, rewrite
@@ -124,15 +124,15 @@ def test_gaps_of_ever_new_kinds_are_counted_in_a_bounded_space(run) -> None:
 
 
 def test_devices_watched_long_keep_the_last_and_all_that_happened() -> None:
-    sights = Sights()
-    number = 3 * MOST_SIGHTS
+    sights = Sights(FULL.sights)
+    number = 3 * FULL.sights
     sights.add(Hardware(event="observed", device="GPU-1", values={"energy_mj": "0", "elapsed_us": "0"}))
     for each in range(1, number):
         if each % 1000 == 0:
             sights.add(Hardware(event="changed", device="GPU-1", values={"number": str(each)}))
         sights.add(HardwareAgain(earlier=0, values=(str(each), str(each))))
     seen = sights.all()
-    assert len(seen) <= MOST_SIGHTS
+    assert len(seen) <= FULL.sights
     assert [int(one.values["number"]) for one in seen if one.event == "changed"] == list(range(1000, number, 1000))
     observed = [int(one.values["energy_mj"]) for one in seen if one.event == "observed"]
     assert observed == sorted(observed)
@@ -230,4 +230,4 @@ def test_what_a_reader_keeps_does_not_grow_with_the_intervals(run) -> None:
     finally:
         tracemalloc.stop()
     assert contents.intervals.steps == 3 * 60_001
-    assert len(contents.points()) <= MOST_POINTS
+    assert len(contents.points()) <= FULL.points

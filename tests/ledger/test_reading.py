@@ -11,8 +11,7 @@ import pytest
 from auditor.errors import ExitCode, LedgerInvalid, NotALedger, SchemaFromFuture
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
-from auditor.ledger.curve import MOST_POINTS
-from auditor.ledger.notices import MOST_SIGHTS
+from auditor.ledger.detail import FULL
 from auditor.operations import Amount, add_up
 from auditor.records import Alert, Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
 from tests.ledger.conftest import rewrite
@@ -340,14 +339,14 @@ def test_head_changes_with_any_segment(run) -> None:
 
 def test_a_long_run_is_drawn_with_few_points_that_add_up(run, good: str) -> None:
     book = run.book()
-    number = 2 * MOST_POINTS + 700
+    number = 2 * FULL.points + 700
     for i in range(number):
         run.interval(book, i)
     book.seal("finished")
     reading = run.read()
     points = reading.segments[0].points
     assert str(reading.verdict) == good
-    assert len(points) <= MOST_POINTS + 1
+    assert len(points) <= FULL.points + 1
     assert sum(point.steps for point in points) == reading.steps == 3 * number
     assert add_up([(point.operations, 1) for point in points]) == reading.operations
     starts = [point.first_step for point in points]
@@ -371,7 +370,7 @@ def test_amounts_above_what_a_float_holds_stay_exact(run, good: str) -> None:
 
 def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run, good: str) -> None:
     book = run.book()
-    looks = 3 * MOST_SIGHTS
+    looks = 3 * FULL.sights
     for number in range(looks):
         book.hardware("observed", f"GPU-{number % 2}", {"energy_mj": str(number)})
     book.hardware("lost", "GPU-1", {})
@@ -381,7 +380,7 @@ def test_of_very_many_looks_at_a_device_the_last_and_some_before_it_are_kept(run
     kept = [int(seen.values["energy_mj"]) for seen in reading.hardware if seen.event == "observed"]
     assert kept == sorted(kept)
     assert kept[-2:] == [looks - 2, looks - 1]
-    assert MOST_SIGHTS // 2 <= len(kept) <= MOST_SIGHTS
+    assert FULL.sights // 2 <= len(kept) <= FULL.sights
     assert reading.hardware[-1].event == "lost"
 
 

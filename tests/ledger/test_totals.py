@@ -84,6 +84,7 @@ def _nodes(body):
         lambda body: replace(body, gaps=body.gaps + 1),
         lambda body: replace(body, floors=body.floors + 1),
         lambda body: replace(body, resumed=1),
+        lambda body: replace(body, loaded=1),
         lambda body: replace(body, operations=body.operations[:-1]),
         lambda body: replace(body, unpriced={"aten::unheard_of": 1}),
     ],

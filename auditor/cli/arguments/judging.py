@@ -7,6 +7,7 @@ import argparse
 from auditor.cli.arguments.shared import (
     Parser,
     add_day_arguments,
+    add_ends_arguments,
     add_family_arguments,
     add_jobs_argument,
     add_law_arguments,
@@ -65,6 +66,7 @@ def add_report(verbs: argparse._SubParsersAction[Parser]) -> None:
         " law, and what the record is worth. With further ledgers each law's total is over the model's ancestry.",
     )
     add_family_arguments(report)
+    add_ends_arguments(report)
     report.add_argument("--format", choices=("terminal", "json", "html"), default="terminal")
     report.add_argument("--out", metavar="FILE", help="write here instead of standard output")
     add_law_arguments(report)
@@ -80,6 +82,7 @@ def add_check(verbs: argparse._SubParsersAction[Parser]) -> None:
         " with 3 where a line that binds on that day is reached.",
     )
     add_family_arguments(check)
+    add_ends_arguments(check)
     check.add_argument("--explain", metavar="RULE", help="the tests of one rule, each operand, what would change it")
     check.add_argument("--json", action="store_true", help="write JSON (configs/schema/check.schema.json)")
     check.add_argument("--html", metavar="FILE", help="write the page here as HTML too")

@@ -121,6 +121,16 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ends_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb may leave it at the ends of segments, and reads them in several processes."""
+    parser.add_argument(
+        "--from-ends",
+        action="store_true",
+        help="from the signed ends of segments alone, as `auditor merge` adds them up: quick, and not recounted",
+    )
+    add_jobs_argument(parser)
+
+
 def add_rules_argument(parser: argparse.ArgumentParser) -> None:
     """The verb takes packs of one's own."""
     parser.add_argument(
