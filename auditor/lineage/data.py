@@ -55,6 +55,11 @@ def generated_by(
     return _generated(runs, ledgers, stated=False) if runs and children <= {judged} else None
 
 
+def shows_training(run: Run) -> bool:
+    """Whether anything else than inference is recorded of it."""
+    return any(bucket.phase is not Phase.INFERENCE for bucket, _ in run.operations)
+
+
 def _makes_any(run: Run) -> bool:
     return any(_makes(bucket, stated=False) for bucket, _ in run.operations)
 

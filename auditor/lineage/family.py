@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.errors import LineageError
-from auditor.lineage.data import NOBODY, DataRuns, generated_by
+from auditor.lineage.data import NOBODY, DataRuns, generated_by, shows_training
 from auditor.lineage.declared import NOTHING, Declared
 from auditor.lineage.gather import lineage_of, model_of
 from auditor.lineage.graph import Part
@@ -97,7 +97,7 @@ class Family:
             abandoned=add_up([(part.abandoned, 1) for part in parts]),
             stated_ops=sum(amount.operations for amount in model.spent),
             missing=tuple(sorted(missing)),
-            ledgers=self._ledgers(model.runs),
+            ledgers=self._ledgers(run.id for run in model.runs.values() if shows_training(run)),
             generated=generated_by(model, edges, self.model, self.data, self._ledgers),
         )
 

@@ -43,7 +43,7 @@ class Ancestor:
     abandoned: Operations
     stated_ops: int  # beside what is recorded
     missing: tuple[str, ...]  # why it may have taken more
-    ledgers: tuple[str, ...] = ()  # where it was read, in words
+    ledgers: tuple[str, ...] = ()  # where its training was read, in words
     generated: Generated | None = None  # of these operations, those that made data for the judged model
 
     @property

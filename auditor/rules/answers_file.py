@@ -26,7 +26,7 @@ from auditor.rules.expressions import Kind, Result
 from auditor.rules.facts import read_answers
 from auditor.rules.generators import Generator
 from auditor.rules.plan import Plan, read_plan
-from auditor.units import parse_ops
+from auditor.units import parse_ops, without_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -175,4 +175,4 @@ def _ops(node: Node) -> int | None:
     try:
         return parse_ops(node.text())
     except UnitError:
-        node.fail("a whole number of operations, such as 2.5e25")
+        node.fail("a whole number of operations, such as 2.5e25", without_groups(node.text()))
