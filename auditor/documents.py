@@ -7,6 +7,7 @@ YAML guesses. Duplicate keys, aliases and tags are refused. Each value knows whe
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from auditor.units import parse_exact
 
 _LARGEST_DOCUMENT_BYTES = 16 * 2**20
 _DEEPEST = 32
+_REST_OF_A_NUMBER = re.compile("[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,10 @@ class Node:
     path: str
     error: type[DocumentError] = DocumentError
 
-    def fail(self, expected: str) -> NoReturn:
-        """Raise the document's error for this place."""
+    def fail(self, expected: str, hint: str = "") -> NoReturn:
+        """Raise the document's error for this place; ``hint`` ends it."""
         raise self.error(
-            f"{self.file}:{self.line}: {self.path or 'document'}: expected {expected}, got {self._shown()}"
+            f"{self.file}:{self.line}: {self.path or 'document'}: expected {expected}, got {self._shown()}{hint}"
         )
 
     def _shown(self) -> str:
@@ -88,6 +90,8 @@ class Node:
         """Raise the error for a name that nobody knows, with the nearest known one."""
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+        if _REST_OF_A_NUMBER.fullmatch(name):
+            hint = "; a comma ends a value here: write numbers without thousands separators"
         raise self.error(f"{self.file}:{self.line}: {self.path or 'document'}: unknown name {name!r}{hint}")
 
     def __iter__(self) -> Iterator[Node]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from auditor.errors import UnitError
-from auditor.units import parse_exact, parse_ops
+from auditor.units import LEAST_MEANT_OPS, parse_exact, parse_ops, without_groups
 
 _LEVEL = re.compile(r"(?:(?P<rule>[A-Za-z0-9_]+)=)?(?P<amount>[0-9.eE+]+)(?P<percent>%?)")
+_GROUPED = re.compile(r"(?<![0-9.eE+])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9.%])")
 _MOST = 100
+_WHOLE_LINE = 100  # per cent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ def parse_levels(text: str) -> tuple[Level, ...]:
 
     Raises: UnitError: one that cannot be read; the message names it.
     """
+    grouped = _GROUPED.search(text)
+    if grouped:
+        raise UnitError(f"expected a level such as 80% or 2e25, got {grouped[0]!r}{without_groups(grouped[0])}")
     words = re.sub(r"\s+%", "%", text).replace(",", " ").split()
     levels = dict.fromkeys(map(_level, words))
     if len(levels) > _MOST:
@@ -57,6 +62,10 @@ def _level(word: str) -> Level:
             raise UnitError(f"expected a share above 0, got {word!r}")
         return Level(text=word, rule=rule, percent=percent, ops=None)
     ops = parse_ops(match["amount"])
-    if ops == 0:
-        raise UnitError(f"expected an amount above 0, got {word!r}")
+    if ops < LEAST_MEANT_OPS:
+        meant = f"; did you mean {word}%?" if 0 < ops <= _WHOLE_LINE else ""
+        raise UnitError(
+            f"expected a share of the line such as 80%, or an amount of operations from {LEAST_MEANT_OPS:,} on such as "
+            f"2e25, got {word!r}{meant}"
+        )
     return Level(text=word, rule=rule, percent=None, ops=ops)

@@ -6,6 +6,7 @@ An amount of operations is a Python int with no upper bound and travels as a dec
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 
 from auditor.errors import UnitError
@@ -14,6 +15,9 @@ from auditor.errors import UnitError
 OPS_PER_MULTIPLY_ADD = 2
 
 _LONGEST_AMOUNT = 64  # characters; 10**26 has 27
+# An amount below this, of what a whole training does, was meant as something else: a share, or the exponent of ten.
+LEAST_MEANT_OPS = 1000
+_IN_GROUPS = re.compile(r"[0-9]{1,3}(?:[,_' \u00a0\u2009\u202f][0-9]{3})+")
 _PREFIXES = ((24, "Y"), (21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"))
 
 
@@ -40,6 +44,17 @@ def parse_ops(text: str) -> int:
     if value < 0 or value != value.to_integral_value():
         raise UnitError(f"expected a whole number of operations, not negative, got {text!r}")
     return int(value)
+
+
+def ungrouped(text: str) -> str | None:
+    """The digits of a number that is written in groups of three; None where it is not."""
+    return "".join(filter(str.isdigit, text)) if _IN_GROUPS.fullmatch(text) else None
+
+
+def without_groups(text: str) -> str:
+    """How to write a number that has thousands separators, as the end of a sentence; "" where it has none."""
+    digits = ungrouped(text)
+    return f"; thousands separators are not read: write {digits}" if digits else ""
 
 
 def wire(amount_ops: int) -> str:

@@ -20,8 +20,8 @@ from auditor.warning import forecast
 
 def run(options: argparse.Namespace) -> int:
     """Say what each rule makes of a record; 3 where a line that binds is reached, or a level passed."""
-    found = family.read(options)
     books = law.read(options)
+    found = family.read(options, books.answers.ledgers)
     named = [books.ruleset.find(options.explain)] if options.explain else list(books.ruleset.rules)
     answers, own = asked.with_record(
         books.answers.values, found.reading, books.ruleset, catalogue.load(), as_of=books.as_of, rules=named

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from auditor.cli import generators
 from auditor.cli.reading import outside, read_directory, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.ledger import Reading, read_public_key
@@ -18,24 +19,32 @@ from auditor.lineage import declared
 from auditor.lineage.declared import Declared
 from auditor.lineage.family import Family
 from auditor.lineage.gather import lineage_of, model_of
+from auditor.rules.answers_file import GeneratorLedger
 
 _OF_THE_WHOLE = ("key", "require", "head", "witness_key", "quorum", "revocation")
 
 
-def read(options: argparse.Namespace) -> Family:
+def read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger] = ()) -> Family:
     """The run that is judged, held against what the command line brings along, with the others that it names.
 
     The first directory is the run's own; where it holds several, or a model is named, the latest run of that model.
+    ``ledgers``: those that answers name for generators; they are read like the others.
     """
     _refuse_beside_ends(options)
     first, *rest = map(Path, options.directories)
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
+    theirs = generators.read(ledgers, said)
+    said = theirs.declared
     if segments_of(first).is_dir() and options.model is None:
-        return Family.of(_held(options, first), _others(options, [first], rest), said)
-    readings = _others(options, [], [first, *rest])
-    chosen = _latest(readings, options.model, said)
-    others = [one for one in readings if one is not chosen]
-    return Family.of(_held(options, chosen.directory), others, said)
+        reading = _held(options, first)
+        others = _others(options, [first, *theirs.directories], rest)
+    else:
+        found = _others(options, theirs.directories, [first, *rest])
+        reading = _latest([one for one in found if one.run_id not in theirs.data], options.model, said)
+        others = [one for one in found if one is not reading]
+        reading = _held(options, reading.directory)
+    theirs.refuse(reading)
+    return Family.of(reading, [*others, *theirs.readings], said, theirs.data)
 
 
 def code_of(family: Family, require: str | None) -> ExitCode:

@@ -16,9 +16,9 @@ from auditor.report.view import View, build
 
 def run(options: argparse.Namespace) -> int:
     """Draw a run from its ledger; the code says what its verdict and its thresholds come to."""
-    found = family.read(options)
-    reading = found.reading
     books = law.read(options)
+    found = family.read(options, books.answers.ledgers)
+    reading = found.reading
     now = datetime.now(UTC)
     view = build(
         reading,

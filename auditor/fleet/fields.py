@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from auditor.errors import InventoryError, UnitError
 from auditor.rules import countries
-from auditor.units import parse_exact
+from auditor.units import parse_exact, without_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -94,7 +94,7 @@ def decimal(node: Node) -> Decimal:
     try:
         found = parse_exact(node.text())
     except UnitError:
-        node.fail("a number")
+        node.fail("a number", without_groups(node.text()))
     if found <= 0:
         node.fail("a number above zero")
     return found
@@ -109,7 +109,7 @@ def whole(node: Node, low: int, high: int) -> int:
     """A whole number between two others, both included."""
     text = node.text()
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high):
-        node.fail(f"a whole number from {low} to {high}")
+        node.fail(f"a whole number from {low} to {high}", without_groups(text))
     return int(text)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.errors import LineageError
+from auditor.lineage.data import NOBODY, DataRuns, generated_by, shows_training
 from auditor.lineage.declared import NOTHING, Declared
 from auditor.lineage.gather import lineage_of, model_of
 from auditor.lineage.graph import Part
@@ -26,10 +27,17 @@ class Family:
     others: tuple[Reading, ...]
     lineage: Lineage
     model: str  # of the reading
+    data: DataRuns = NOBODY
 
     @classmethod
-    def of(cls, reading: Reading, others: Iterable[Reading] = (), declared: Declared = NOTHING) -> Family:
-        """The family of a run.
+    def of(
+        cls,
+        reading: Reading,
+        others: Iterable[Reading] = (),
+        declared: Declared = NOTHING,
+        data: DataRuns = NOBODY,
+    ) -> Family:
+        """The family of a run. ``data``: what somebody says of the runs of generators.
 
         Raises: LineageCycle: a model is its own ancestor. LineageError: two ledgers of a run name different models.
         """
@@ -40,6 +48,7 @@ class Family:
             others=others,
             lineage=lineage_of([reading, *others], declared),
             model=model_of(reading, declared),
+            data=data,
         )
 
     @property
@@ -54,7 +63,7 @@ class Family:
         Those without a way to the model are among them: somebody may name one as a generator of its data.
         """
         models = self.lineage.models
-        others = (_ancestor(self.lineage, models[name], self.model) for name in models if name != self.model)
+        others = (self._ancestor(models[name]) for name in models if name != self.model)
         return (*self._itself(models[self.model]), *others)
 
     def _itself(self, model: Model) -> Iterator[Ancestor]:
@@ -74,6 +83,29 @@ class Family:
                 missing=tuple(sorted({reason for run in others for reason in run.missing})),
             )
 
+    def _ancestor(self, model: Model) -> Ancestor:
+        lineage = self.lineage
+        parts = [part for run in model.runs.values() for part in run.parts.values()]
+        missing = {reason for run in model.runs.values() for reason in run.missing} | set(_unknown(lineage, model.name))
+        if not model.known:
+            missing.add(f"nothing is known of what {model.name} took")
+        edges = [edge for edge in lineage.edges if edge.parent == model.name]
+        return Ancestor(
+            name=model.name,
+            links=frozenset(Link(JUDGED if edge.child == self.model else edge.child, edge.relation) for edge in edges),
+            operations=add_up([(part.operations, 1) for part in parts]),
+            abandoned=add_up([(part.abandoned, 1) for part in parts]),
+            stated_ops=sum(amount.operations for amount in model.spent),
+            missing=tuple(sorted(missing)),
+            ledgers=self._ledgers(run.id for run in model.runs.values() if shows_training(run)),
+            generated=generated_by(model, edges, self.model, self.data, self._ledgers),
+        )
+
+    def _ledgers(self, runs: Iterable[str]) -> tuple[str, ...]:
+        """Where these runs were read, with what each ledger is worth."""
+        wanted = set(runs)
+        return tuple(sorted(_ledger_words(one) for one in self.others if one.run_id in wanted))
+
     def _longer(self, model: Model) -> Iterator[Part]:
         """What a longer copy of one of the record's own segments has beyond it."""
         known = model.runs[self.reading.run_id].parts
@@ -82,6 +114,10 @@ class Family:
             operations = part.operations.without(segment.operations)
             if part.records > segment.records and all(ops >= 0 for _, amount in operations for ops in amount):
                 yield Part(part.records - segment.records, operations, part.abandoned.without(segment.abandoned))
+
+
+def _ledger_words(reading: Reading) -> str:
+    return f"{reading.directory} (run {reading.run_id}, {reading.verdict})"
 
 
 def _refuse_two_names(readings: Iterable[Reading], declared: Declared) -> None:
@@ -95,22 +131,6 @@ def _refuse_two_names(readings: Iterable[Reading], declared: Declared) -> None:
                 f"the ledgers of the run {one.run_id} are of two models, {before!r} and {name!r}",
                 remedy="Name the run under `runs` of its model in the lineage file.",
             )
-
-
-def _ancestor(lineage: Lineage, model: Model, judged: str) -> Ancestor:
-    parts = [part for run in model.runs.values() for part in run.parts.values()]
-    missing = {reason for run in model.runs.values() for reason in run.missing} | set(_unknown(lineage, model.name))
-    if not model.known:
-        missing.add(f"nothing is known of what {model.name} took")
-    edges = [edge for edge in lineage.edges if edge.parent == model.name]
-    return Ancestor(
-        name=model.name,
-        links=frozenset(Link(JUDGED if edge.child == judged else edge.child, edge.relation) for edge in edges),
-        operations=add_up([(part.operations, 1) for part in parts]),
-        abandoned=add_up([(part.abandoned, 1) for part in parts]),
-        stated_ops=sum(amount.operations for amount in model.spent),
-        missing=tuple(sorted(missing)),
-    )
 
 
 def _unknown(lineage: Lineage, name: str) -> tuple[str, ...]:

@@ -126,10 +126,7 @@ def _breakdowns(view: View) -> list[tuple[str, list[tuple[str, int]]]]:
 
 def _lines(view: View) -> list[tuple[int, list[str]]]:
     """The thresholds, the lowest first, each with the names of the rules that draw it."""
-    found: dict[int, list[str]] = {}
-    for finding in view.rules:
-        found.setdefault(finding.threshold_ops, []).append(view.names[finding.id])
-    return sorted(found.items())
+    return [(ops, [view.names[rule] for rule in rules]) for ops, rules in view.lines.items()]
 
 
 def _shown_phases(view: View) -> list[Phase]:

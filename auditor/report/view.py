@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
@@ -118,6 +119,7 @@ class View:
     rules: tuple[Finding, ...]
     cases: Groups  # what rules about a transaction, a party or a use come to
     names: Mapping[str, str]  # by rule id: the beginning of its title, as far as that tells it from the others
+    lines: Mapping[int, tuple[str, ...]]  # the rules by their line, the lowest first; see `_by_line`
     histories: Mapping[str, tuple[Event, ...]]  # by rule id, up to the day of the report, the first day first
     reached: tuple[Finding, ...]
     nearest: (
@@ -193,6 +195,7 @@ def build(
         rules=rules,
         cases=cases.grouped(subject.cases(), subject),
         names=_names(rules),
+        lines=_by_line(rules, ruleset),
         histories={finding.id: _history(ruleset, finding.id, as_of) for finding in rules},
         reached=tuple(finding for finding in rules if finding.verdict == "reached"),
         nearest=max(
@@ -272,6 +275,20 @@ def _names(rules: Sequence[Finding]) -> dict[str, str]:
     short = {finding.id: finding.title.partition(",")[0] for finding in rules}
     times = Counter(short.values())
     return {finding.id: short[finding.id] if times[short[finding.id]] == 1 else finding.title for finding in rules}
+
+
+def _by_line(rules: Sequence[Finding], ruleset: RuleSet) -> dict[int, tuple[str, ...]]:
+    """The ids of the rules at each line: those first on whose verdict most other rules hang, else as packed."""
+    asked_for = Counter(
+        ruleset.facts[name].verdict_of
+        for rule in ruleset.rules
+        for name in {name for one in rule.expressions for name in one.names} & ruleset.facts.keys()
+    )
+    ordered = sorted(rules, key=lambda finding: (finding.threshold_ops, -asked_for[finding.id]))
+    return {
+        ops: tuple(finding.id for finding in group)
+        for ops, group in itertools.groupby(ordered, key=lambda finding: finding.threshold_ops)
+    }
 
 
 def _history(ruleset: RuleSet, rule_id: str, as_of: date) -> tuple[Event, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from auditor.operations import Operations
@@ -23,6 +23,17 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """The part of a generator's recorded operations that made the training data."""
+
+    operations: Operations
+    abandoned: Operations
+    missing: tuple[str, ...]  # why it may have taken more
+    ledgers: tuple[str, ...]  # where it was read, in words
+    stated: bool  # somebody says of these runs that they made it; else their purpose does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ancestor:
     """A model that the judged one descends from, or its own other runs; each ancestor once, by whatever ways."""
 
@@ -32,6 +43,17 @@ class Ancestor:
     abandoned: Operations
     stated_ops: int  # beside what is recorded
     missing: tuple[str, ...]  # why it may have taken more
+    ledgers: tuple[str, ...] = ()  # where its training was read, in words
+    generated: Generated | None = None  # of these operations, those that made data for the judged model
+
+    @property
+    def beside_data(self) -> Ancestor:
+        """The same without the operations that made data, about which the law has a note of its own."""
+        if self.generated is None:
+            return self
+        made = self.generated
+        left, given_up = self.operations.without(made.operations), self.abandoned.without(made.abandoned)
+        return replace(self, operations=left, abandoned=given_up)
 
     @property
     def itself(self) -> bool:
@@ -47,6 +69,16 @@ class Trained:
     models: tuple[Ancestor, ...]  # it and they; some may count already, as ancestors of the judged model
     floor: bool  # more may belong to its training than these
 
+    @property
+    def generated(self) -> Generated | None:
+        """What the generator's own records show of making the data."""
+        return next((one.generated for one in self.models if one.name == self.name), None)
+
+    @property
+    def ledgers(self) -> tuple[str, ...]:
+        """Where its training was read."""
+        return tuple(dict.fromkeys(ledger for one in self.models for ledger in one.ledgers))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
@@ -61,6 +93,8 @@ class Selected:
 def select(counter: Counter, ancestors: Sequence[Ancestor], named: Iterable[str] = ()) -> Selected:
     """Each ancestor where the best of its ways leads; a way is as good as the worst link of it.
 
+    A generator is told without what made the data, which stands beside it.
+
     ``ancestors``: all models there are; those without a way to the judged one are none, and may yet be generators that
     somebody has ``named``.
     """
@@ -73,6 +107,7 @@ def select(counter: Counter, ancestors: Sequence[Ancestor], named: Iterable[str]
     names = set(named) if counter.synthetic_data else set()
     generating = {one.name for one in ancestors if family.generates(one, counted) or one.name in names}
     behind = family.reached(generating, _may_count)
+    family = _Family(counter, [one.beside_data if one.name in generating else one for one in ancestors])
     return Selected(
         counted=family.of(counted),
         open=family.of(perhaps - counted),

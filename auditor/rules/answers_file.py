@@ -10,12 +10,14 @@
       n2_ops: {value: 1.1e26, source: "who says so, and when"}
     generators:            # every model whose unpublished data was trained on; [] where there was none
       - {name: teacher, published: false, trained_on_ops: 3e24, generation_ops: 1e24, training_ops: 2e26}
+      - {name: writer, published: false, trained_on_ops: 2e24, generated_in: [../made], trained_in: [../run]}
     plan: {tokens: 1.5e13, tokens_per_step: 4194304}    # see `auditor.rules.plan`
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.documents import Node, read_yaml
@@ -24,16 +26,25 @@ from auditor.rules.expressions import Kind, Result
 from auditor.rules.facts import read_answers
 from auditor.rules.generators import Generator
 from auditor.rules.plan import Plan, read_plan
-from auditor.units import parse_ops
+from auditor.units import parse_ops, without_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from auditor.rules.expressions import Values
     from auditor.rules.model import Fact, RuleSet
 
 SCHEMA = "auditor.answers/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorLedger:
+    """A ledger, or a directory with many below it, that shows a generator's work."""
+
+    generator: str
+    directory: Path
+    generating: bool  # it made the data; else it trained the generator
+    place: str  # where that is said: file, line and field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,7 @@ class Answers:
     origins: Mapping[str, str]
     generators: tuple[Generator, ...] | None
     plan: Plan | None = None
+    ledgers: tuple[GeneratorLedger, ...] = ()  # of the generators
 
     @classmethod
     def none(cls) -> Answers:
@@ -79,6 +91,7 @@ def read_file(path: Path, ruleset: RuleSet) -> Answers:
         origins=origins,
         generators=_generators(fields.get("generators")),
         plan=_plan(fields.get("plan"), path),
+        ledgers=tuple(_ledgers(fields.get("generators"), path.parent)),
     )
 
 
@@ -120,14 +133,30 @@ def _generators(node: Node | None) -> tuple[Generator, ...] | None:
 
 
 _AMOUNTS = ("trained_on_ops", "generation_ops", "training_ops")
+_GENERATED_IN, _TRAINED_IN = "generated_in", "trained_in"
+
+
+def _ledgers(generators: Node | None, base: Path) -> Iterator[GeneratorLedger]:
+    """The ledgers that generators name, relative to the file's own directory."""
+    for node in generators or ():
+        fields = node.fields()
+        for field in (_GENERATED_IN, _TRAINED_IN):
+            for part in fields[field].items() if field in fields else ():
+                yield GeneratorLedger(
+                    generator=fields["name"].text(),
+                    directory=base / part.text(),
+                    generating=field == _GENERATED_IN,
+                    place=f"{part.file}:{part.line}: {part.path}",
+                )
 
 
 def _generator(node: Node) -> Generator:
-    fields = node.fields(required=("name",), optional=("published", "in_record", *_AMOUNTS))
+    fields = node.fields(required=("name",), optional=("published", "in_record", *_AMOUNTS, _GENERATED_IN, _TRAINED_IN))
     amounts = {name: _ops(fields[name]) for name in _AMOUNTS if name in fields}
     in_record = "in_record" in fields and fields["in_record"].flag()
-    if in_record and "generation_ops" in fields:
-        fields["generation_ops"].fail("none beside in_record, which takes them from the record")
+    for field in ("generation_ops", _GENERATED_IN):
+        if in_record and field in fields:
+            fields[field].fail("none beside in_record, which takes the generating from the record")
     published = fields.get("published")
     return Generator(
         name=fields["name"].text(),
@@ -136,6 +165,7 @@ def _generator(node: Node) -> Generator:
         generation_ops=amounts.get("generation_ops"),
         training_ops=amounts.get("training_ops"),
         in_record=in_record,
+        origins={name: f"{Path(node.file).name}, line {fields[name].line}" for name in amounts},
     )
 
 
@@ -145,4 +175,4 @@ def _ops(node: Node) -> int | None:
     try:
         return parse_ops(node.text())
     except UnitError:
-        node.fail("a whole number of operations, such as 2.5e25")
+        node.fail("a whole number of operations, such as 2.5e25", without_groups(node.text()))

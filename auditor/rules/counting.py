@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from auditor.operations import Amount, Bucket, Operations
 
 
-_GENERATING = (Phase.INFERENCE, Phase.FORWARD)
+GENERATING = (Phase.INFERENCE, Phase.FORWARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def count(counter: Counter, operations: Operations, abandoned: Operations | None
             sums[number] += amount_ops
             if line.treatment is Treatment.COUNTED and bucket.purpose is Purpose.REINFORCEMENT_LEARNING:
                 reinforcement_ops += amount_ops
-            if line.decided_by is Decided.GENERATORS and bucket.phase in _GENERATING:
+            if line.decided_by is Decided.GENERATORS and bucket.phase in GENERATING:
                 generation_ops += amount_ops
     parts = [Part(line=line, amount_ops=ops) for line, ops in zip(counter.lines, sums, strict=True) if ops]
     by_treatment = {

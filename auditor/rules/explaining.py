@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.errors import RuleError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from auditor.rules.cases import Case, Subject
     from auditor.rules.expressions import Values
+    from auditor.rules.generators import Generator
     from auditor.rules.model import Rule
     from auditor.rules.totals import Total
     from auditor.rules.verdict import Judged
@@ -151,6 +153,25 @@ def _operands(
         result = values.get(name, Result(None, frozenset({name})))
         unit, origin = _origin(subject, rule, name, total, origins)
         yield Operand(name=name, result=result, unit=unit, origin=origin)
+    for one in total.generators if total is not None else ():
+        yield from _of_generator(one)
+
+
+def _of_generator(one: Generator) -> Iterator[Operand]:
+    """The amounts that the note on generated data asks of a generator."""
+    for name, ops, floor in (
+        ("trained_on_ops", one.trained_on_ops, False),
+        ("generation_ops", one.generation_ops, one.generation_floor),
+        ("training_ops", one.training_ops, one.floor),
+    ):
+        range_ = Range(Fraction(ops), None if floor else Fraction(ops)) if ops is not None else None
+        origin = one.origins.get(name, "not stated")
+        yield Operand(
+            name=f"{name} of {one.name}",
+            result=Result(range_, frozenset({name}) if floor or ops is None else frozenset()),
+            unit=Unit.OPERATIONS,
+            origin=origin,
+        )
 
 
 def _origin(

@@ -7,7 +7,8 @@ note leaves open whether each or all of them together must pass the tenth: both 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,17 @@ class Generator:
     in_record: bool = False  # it was run under this record: its operations are those of the purpose synthetic-data
     counted_ops: int = 0  # of its training, those that count already, as its models are ancestors of this one too
     floor: bool = False  # its training may have taken more
+    generation_floor: bool = False  # making its data may have taken more
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)  # where each amount is from, by its name
 
     @classmethod
     def unknown(cls, name: str) -> Generator:
         """A generator of which nothing is said but that it is one."""
         return cls(name=name, published=None, trained_on_ops=None, generation_ops=None, training_ops=None)
+
+    def told(self, **origins: str) -> Generator:
+        """The same, with where these amounts are from."""
+        return replace(self, origins={**self.origins, **origins})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,7 @@ def decide(
         undecided = counted.decided_ops(Decided.GENERATORS)
         others = Decision(counted_ops=0, left_out_ops=0, undetermined_ops=undecided, unbounded=False, reasons=())
     else:
-        others = _of_generators(counted, line, [_recorded(one, counted) for one in generators])
+        others = _of_generators(counted, line, [with_record(one, counted) for one in generators])
     return Decision(
         counted_ops=rollouts.counted_ops + others.counted_ops,
         left_out_ops=rollouts.left_out_ops + others.left_out_ops,
@@ -102,13 +109,21 @@ def _of_rollouts(counted: Count, line: Range, earlier_ops: int) -> Decision:
     )
 
 
-def _recorded(generator: Generator, counted: Count) -> Generator:
+def with_record(generator: Generator, counted: Count) -> Generator:
     """The generator with its operations of this record in their places."""
     if not generator.in_record:
         return generator
     taught = counted.decided_ops(Decided.GENERATORS) - counted.generation_ops
     training_ops = taught or None if generator.training_ops is None else generator.training_ops + taught
-    return replace(generator, generation_ops=counted.generation_ops, training_ops=training_ops)
+    known = replace(generator, generation_ops=counted.generation_ops, training_ops=training_ops)
+    return known.told(generation_ops="the record that is judged", **_taught_words(generator, taught))
+
+
+def _taught_words(generator: Generator, taught_ops: int) -> Mapping[str, str]:
+    if not taught_ops:
+        return {}
+    stated = generator.origins.get("training_ops")
+    return {"training_ops": f"the record that is judged{f', beside {stated}' if stated else ''}"}
 
 
 @dataclass(slots=True)
@@ -118,19 +133,19 @@ class _Sum:
     low: int = 0
     high: int | None = 0
 
-    def add(self, certain: bool | None, ops: int | None) -> None:
-        """Take operations in: surely, surely not, or perhaps."""
+    def add(self, certain: bool | None, ops: int | None, *, floor: bool) -> None:
+        """Take operations in: surely, surely not, or perhaps; there may be more of them than a ``floor``."""
         if certain is False:
             return
         self.low += ops or 0 if certain else 0
-        self.high = None if self.high is None or ops is None else self.high + ops
+        self.high = None if self.high is None or ops is None or floor else self.high + ops
 
 
 def _of_generators(counted: Count, line: Range, generators: Sequence[Generator]) -> Decision:
     total, reasons = _Sum(), []
     for one in generators:
         passes = _passes(one, line)
-        total.add(passes, one.generation_ops)
+        total.add(passes, one.generation_ops, floor=one.generation_floor)
         reasons.append(_generation_words(one, passes))
     least, most = _of_training(generators, line)
     total.low += least
@@ -219,5 +234,7 @@ def _generation_words(one: Generator, passes: bool | None) -> str:
         None: "takes a share of the training that is not known well enough",
     }[passes]
     open_words = "; its parameters may be published or not" if one.published is None else ""
+    if one.generation_floor and passes is not False:
+        open_words += "; its ledgers show the making of it in part only"
     closed = ", as does its own training" if passes and one.published is False else ""
     return f"The unpublished data of {one.name} {words}{closed}{open_words}."

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from auditor.documents import Node
 from auditor.errors import RuleError, UnitError
 from auditor.rules.places import day_or_none
-from auditor.units import parse_ops
+from auditor.units import LEAST_MEANT_OPS, parse_ops, without_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def read_plan(node: Node | None, origin: str) -> Plan | None:
     return Plan(
         until=until,
         end=day_or_none(fields[until]) if until is Until.END else None,
-        amount=0 if until is Until.END else _amount(fields[until]),
+        amount=0 if until is Until.END else _amount(fields[until], until),
         tokens_per_step=_amount(fields["tokens_per_step"]) if until is Until.TOKENS else 0,
         known_since=day_or_none(fields.get("known_since")),
         origin=f"{origin}{source}",
@@ -112,11 +112,13 @@ def parse_plan(words: Sequence[str]) -> Plan | None:
         raise RuleError(str(error), remedy="Give it as --plan end=2027-03-01; --help has the names.") from error
 
 
-def _amount(node: Node) -> int:
+def _amount(node: Node, until: Until | None = None) -> int:
     try:
         amount = parse_ops(node.text())
     except UnitError:
-        node.fail("a whole number, such as 1.5e13")
+        node.fail("a whole number, such as 1.5e13", without_groups(node.text()))
     if amount == 0:
         node.fail("a whole number above 0")
+    if until is Until.OPERATIONS and amount < LEAST_MEANT_OPS:
+        node.fail(f"the operations of the whole training, {LEAST_MEANT_OPS:,} or more, such as 3e25")
     return amount

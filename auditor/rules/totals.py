@@ -43,6 +43,7 @@ class Total:
     prior_ops: int  # stated as earlier training, beyond all that
     original: Range | None  # of these, what the models took that the judged one was made from; None: none is known
     decision: Decision
+    generators: tuple[Generator, ...]  # with what their own records show; none where the law has no note on them
     missing: tuple[str, ...]
     record_missing: tuple[str, ...]  # of these, what concerns the record itself
 
@@ -188,13 +189,16 @@ def total(
     low = whole.counted_ops + stated + prior_ops
     training = Range(Fraction(low), None if more_may_count else Fraction(low))
 
-    def decided(counting: Sequence[Ancestor]) -> Decision:
-        known = known_generators(counter, selected, generators, counting)
+    def known_beside(counting: Sequence[Ancestor]) -> Sequence[Generator] | None:
+        return known_generators(counter, selected, generators, counting)
+
+    def decided(known: Sequence[Generator] | None) -> Decision:
         return _decide(counter, whole, training, known, stated + prior_ops)
 
-    decision = decided(selected.counted)
+    generating = known_beside(selected.counted)
+    decision = decided(generating)
     # A generator that may count by another way too, or shares models with one that may, adds these once at most.
-    twice = _most_of(decision) - _most_of(decided((*selected.counted, *selected.open)))
+    twice = _most_of(decision) - _most_of(decided(known_beside((*selected.counted, *selected.open))))
     return Total(
         counter=counter,
         record=record,
@@ -205,9 +209,15 @@ def total(
         prior_ops=prior_ops,
         original=_original(counter, [one for one in selected.counted if not one.itself]),
         decision=decision,
+        generators=_told(counter, generating, whole),
         missing=tuple(dict.fromkeys(more_may_count)),
         record_missing=tuple(record_missing),
     )
+
+
+def _told(counter: Counter, generators: Sequence[Generator] | None, whole: Count) -> tuple[Generator, ...]:
+    """The generators, where the law has a note on them."""
+    return tuple(synthetic.with_record(one, whole) for one in generators or ()) if counter.synthetic_data else ()
 
 
 def _original(counter: Counter, ancestors: Sequence[Ancestor]) -> Range | None:

@@ -54,6 +54,14 @@ def test_reached_lines_and_the_next_one_are_kept_apart(make_view: Callable[..., 
     }
 
 
+def test_a_line_is_named_first_by_the_rule_on_whose_verdict_most_others_hang(make_view: Callable[..., View]) -> None:
+    view = make_view(law=pack.load())
+    assert list(view.lines) == sorted({finding.threshold_ops for finding in view.rules})
+    assert sorted(rule for rules in view.lines.values() for rule in rules) == sorted(one.id for one in view.rules)
+    assert view.lines[10**26][0] == "us_ear_4e091_2025"
+    assert view.lines[10**26][-1] == "kr_ai_basic_act_decree", "nothing hangs on it"
+
+
 def test_a_rules_past_is_told_up_to_the_day_of_the_report(make_view: Callable[..., View]) -> None:
     events = make_view().histories["nowhere_weights"]
     assert [(event.since, event.standing) for event in events] == [

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.errors import UnitError
+from auditor.errors import RuleError, UnitError
 from auditor.ledger.reading import Point
 from auditor.levels import Level, parse_levels
 from auditor.operations import Operations
-from auditor.rules.plan import Plan, Until
+from auditor.rules.plan import Plan, Until, parse_plan
 from auditor.warning.pace import EXECUTED, STEPS, Pace
 from auditor.warning.projection import Done, Standing, at_end, left, met, reaching
 from auditor.warning.slices import SLICES, Series, Slices, Span
@@ -174,6 +176,40 @@ def test_levels_are_read_exactly() -> None:
     assert [level.at_ops(10**26) for level in found] == [5 * 10**25, 99999 * 10**21, 2 * 10**25, 10**26]
     assert parse_levels("33.3%")[0].at_ops(10) == 4  # the least whole amount that is at it
     assert parse_levels("") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("80", "got '80'; did you mean 80%?"),
+        ("50% 33.0", "got '33.0'; did you mean 33.0%?"),
+        ("eu_ai_act_art51=80", "did you mean eu_ai_act_art51=80%?"),
+        ("999", "an amount of operations from 1,000 on such as 2e25, got '999'"),
+        ("0", "got '0'"),
+        ("2,500,000", "got '2,500,000'; thousands separators are not read: write 2500000"),
+        ("us_ca_sb53=80,000", "write 80000"),
+    ],
+)
+def test_what_was_meant_as_something_else_is_refused_with_what_to_write(text: str, words: str) -> None:
+    with pytest.raises(UnitError, match=re.escape(words)):
+        parse_levels(text)
+
+
+def test_the_least_amount_is_taken_and_shares_may_stand_in_a_list() -> None:
+    assert [level.ops for level in parse_levels("1000 1e3")] == [1000, 1000]
+    assert [level.text for level in parse_levels("50%,100%,150%")] == ["50%", "100%", "150%"]
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("operations=80", "expected the operations of the whole training, 1,000 or more, such as 3e25, got '80'"),
+        ("operations=3,000,000", "got '3,000,000'; thousands separators are not read: write 3000000"),
+    ],
+)
+def test_a_plan_that_was_meant_as_something_else_is_refused(word: str, words: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(words)):
+        parse_plan([word])
 
 
 @given(st.text(max_size=40))

@@ -204,13 +204,13 @@ def test_a_hook_that_fails_is_said_and_recorded_and_the_training_ends_as_it_woul
 
 def test_a_strict_run_ends_with_3_where_a_level_is_passed(tmp_path: Path, training: Path) -> None:
     done = subprocess.run(
-        command(tmp_path / "run", training, 5, "--alert", "1", "--strict"),
+        command(tmp_path / "run", training, 5, "--alert", "1000", "--strict"),
         env=environment(),
         cwd=tmp_path,
         capture_output=True,
     )
     assert done.returncode == 3
-    assert b"the level 1 is passed" in done.stderr
+    assert b"the level 1000 is passed" in done.stderr
 
 
 @pytest.fixture
