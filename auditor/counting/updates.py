@@ -73,6 +73,7 @@ class UpdateWatch:
         self._tell = tell
         self._on_problem = on_problem
         self._handles: list[Any] = []
+        self._failed = False
         self.forget()
 
     def attach(self) -> None:
@@ -103,7 +104,7 @@ class UpdateWatch:
     # Hooks of a step that is compiled are compiled with it: there they do nothing, and cost nothing.
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        if is_compiling() or self._seen.get(optimizer) == self._asked:
+        if is_compiling() or self._failed or self._seen.get(optimizer) == self._asked:
             return
         try:
             self._begin(optimizer)
@@ -111,7 +112,7 @@ class UpdateWatch:
             self._give_up(error)
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002
-        if is_compiling() or not self._under_way.steps:
+        if is_compiling() or self._failed or not self._under_way.steps:
             return
         try:
             self._end(optimizer)
@@ -171,7 +172,7 @@ class UpdateWatch:
         return parts if len(parts) <= MOST_PARTS else _UNTOLD
 
     def _give_up(self, error: Exception) -> None:
-        self.detach()
+        self._failed = True  # the hooks stay: torch is going through them
         self._on_problem(error)
 
 

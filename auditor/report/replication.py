@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditor.report.layout import Bullets, Heading, Paragraph, Table
@@ -32,15 +32,16 @@ NOT_SHOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
-    """Parameters that a step of an optimizer updates, all of them on equally many ranks of each group.
+    """Parameters that a step of an optimizer updates, all of them on equally many ranks of a group.
 
-    Amounts are those of a step, over all ranks of one group; what other groups hold is not known to it.
+    Amounts are those of a step of one optimizer, over all ranks of one group. What other groups hold is not known.
     """
 
     optimizer: str
     kept_by: str
     ranks: int  # of a group
-    groups: int
+    groups: int = 1  # of which this holds
+    optimizers: int = 1  # of each of these
     copies: int  # ranks that update each
     parameters: int
     updates: int
@@ -92,15 +93,15 @@ def gather(segments: Iterable[SegmentReading], ranks_expected: int) -> Replicati
                     shared[sharing][segment.genesis.rank] = parts
                 for reason in _unknown(last):
                     unknown[last.optimizer, reason] += 1
-    groups: dict[Replication, int] = defaultdict(int)
+    found: Counter[tuple[Replication, str]] = Counter()
     for sharing, by_rank in shared.items():
         doubt = _doubt(sharing, by_rank)
         if doubt:
             unknown[sharing.optimizer, doubt] += len(by_rank)
-        for found in () if doubt else _replications(sharing, by_rank):
-            groups[found] += 1
+        else:
+            found.update((one, sharing.group) for one in _replications(sharing, by_rank))
     return Replications(
-        known=tuple(sorted((_times(one, number) for one, number in groups.items()), key=_order)),
+        known=tuple(sorted(_together(found), key=_order)),
         unknown=tuple(f"{name} on {plural(ranks, 'rank')}: {why}" for (name, why), ranks in sorted(unknown.items())),
         partly=any(sharing.ranks < ranks_expected for sharing in shared),
     )
@@ -154,7 +155,6 @@ def _replications(sharing: _Sharing, by_rank: Mapping[int, list[_Part]]) -> Iter
             optimizer=sharing.optimizer,
             kept_by=sharing.kept_by,
             ranks=sharing.ranks,
-            groups=1,
             copies=copies,
             parameters=parameters,
             updates=parameters * copies,
@@ -163,9 +163,11 @@ def _replications(sharing: _Sharing, by_rank: Mapping[int, list[_Part]]) -> Iter
         )
 
 
-def _times(one: Replication, groups: int) -> Replication:
-    fields = {name: getattr(one, name) for name in Replication.__slots__}
-    return Replication(**fields | {"groups": groups})
+def _together(found: Mapping[tuple[Replication, str], int]) -> Iterator[Replication]:
+    """Equal ones of several groups as one; ``found``: of how many optimizers of a group each holds."""
+    alike = Counter((one, optimizers) for (one, _), optimizers in found.items())
+    for (one, optimizers), groups in alike.items():
+        yield replace(one, groups=groups, optimizers=optimizers)
 
 
 def _order(one: Replication) -> tuple[str, str, int, int, int, int]:
@@ -179,7 +181,7 @@ NUMBERS = frozenset(range(3, len(COLUMNS)))
 def row(one: Replication) -> tuple[str, ...]:
     """Under `COLUMNS`."""
     return (
-        one.optimizer,
+        one.optimizer if one.optimizers == 1 else f"{one.optimizers:,} {one.optimizer}, each",
         _SHORT.get(one.kept_by, one.kept_by),
         f"{one.ranks:,}" if one.groups == 1 else f"{one.groups:,} groups of {one.ranks:,}",
         f"{one.parameters:,}",
@@ -222,6 +224,7 @@ def to_plain(found: Replications) -> dict[str, Any]:
         "updates": [
             {
                 "optimizer": one.optimizer,
+                "optimizers": one.optimizers,
                 "kept_by": one.kept_by,
                 "groups": one.groups,
                 "ranks": one.ranks,
