@@ -9,13 +9,16 @@ from auditor.counting import compiled, devices
 from auditor.errors import CountingError, KeyFileError
 from auditor.formulas import Pricer
 from auditor.hardware.coverage import EVENT
+from auditor.records import Updates
 from auditor.tally import Tally, factor
+from auditor.units import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditor.counting.counter import Cut
     from auditor.counting.coverage import Sampler, WorkedOut
+    from auditor.counting.updates import Looked
     from auditor.genesis import KeyWatch
     from auditor.ledger import SegmentBook
 
@@ -59,6 +62,19 @@ class IntervalWriter:
             self.once(book, "compiled", message, key=what)
         for what, told in devices.problems().items():
             self.once(book, "device", told.message, key=what, lower_bound=told.lower_bound)
+
+    def updated(self, book: SegmentBook, step: int, looked: Looked) -> None:
+        """What a step of an optimizer updated is written, ``step`` steps after the segment began."""
+        operations = self._pricer.price(looked.calls)
+        book.updates(
+            Updates(
+                number=looked.number,
+                optimizer=looked.optimizer,
+                step=step,
+                operations=wire(operations.total) if operations.complete else "",
+                parts=looked.parts,
+            )
+        )
 
     def coverage(self, book: SegmentBook, work_out: WorkedOut) -> None:
         """What a profiled step showed is written."""

@@ -20,10 +20,12 @@ MOST_RECENT = 8  # tallies whose amounts `Totals` repeats
 CLOCK_AHEAD = "clock_ahead_s"  # of a host: by how many seconds, of the clock of the disk that it writes to
 MOST_FORMS = 256  # `Hardware` records of a segment that `HardwareAgain` may refer to: its first ones
 MOST_NOTED = 2**16  # heads of others that a segment notes
-MOST_TOLD = 2**16  # records of a segment that only inform: recoveries, rotations, second opinions, exits, alerts
+# Records of a segment that only inform: recoveries, rotations, second opinions, updates, exits, alerts.
+MOST_TOLD = 2**16
 # What a segment spends, as lines, on signatures and tallies. Where shapes never come to rest, intervals from there on
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
+MOST_PARTS = 256  # of what a step of an optimizer updated
 WEIGHTS_LIMIT_BYTES = 16 * 2**20  # likewise on `Weights` and `Resumed`; later ones are told as one gap
 
 
@@ -108,7 +110,7 @@ class Gap:
 
     kind: ClassVar[str] = "gap"
     # One of: formula, counter, thread, compiled, ledger, hardware, second_opinion, coverage, attach, weights, signal,
-    # alert.
+    # alert, updates.
     cause: str
     message: str
     lower_bound: bool  # whether operations may be missing from the total because of it
@@ -127,6 +129,23 @@ class SecondOpinion:
     unavailable: str  # why there is no opinion, or ""
     explained: tuple[Mapping[str, str], ...]  # operator, module, ours, theirs, note
     modules: tuple[tuple[str, str, str], ...]  # (module path, class, operations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updates:
+    """What a step of an optimizer updated on this rank, where it is one of several; no amount of the total rests on it.
+
+    How often a parameter is updated shows when ranks are held side by side: those that name the same piece hold it all.
+    """
+
+    kind: ClassVar[str] = "updates"
+    number: int  # optimizers of a segment are numbered from 0
+    optimizer: str  # its class
+    step: int  # steps of this segment that had ended
+    operations: str  # of the optimizer's phase in this step, decimal; "" where they have no price
+    # (by what ranks are kept alike, of how many ranks, a digest of these, how many of them hold this rank's piece, its
+    # elements, a digest of what makes it the same on each). By "" it is not known; then of 0 elements: not even which.
+    parts: tuple[tuple[str, int, str, int, int, str], ...]  # at most MOST_PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +315,7 @@ Body = (
     | PurposeChange
     | Gap
     | SecondOpinion
+    | Updates
     | Weights
     | Resumed
     | Hardware

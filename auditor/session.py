@@ -29,6 +29,7 @@ from auditor.counting.coverage import Sampler, WorkedOut
 from auditor.counting.membership import Membership
 from auditor.counting.second_opinion import Watcher
 from auditor.counting.steps import StepClock
+from auditor.counting.updates import Looked, UpdateWatch
 from auditor.distributed import Place, claim_rank, find_place, release_rank
 from auditor.errors import AuditorError, CountingError
 from auditor.interval_writer import IntervalWriter
@@ -75,6 +76,7 @@ class Session:
         self._renew()
         self._checkpoints = Checkpoints(self._submit, lambda: self.clock.steps - self._earlier_steps, say)
         self._membership = Membership(self._know_place, self._group_changed)
+        self._updates = UpdateWatch(self.counter, self._updated, self._updates_failed)
 
     def _open_sampler(self) -> Sampler | None:
         every = self.settings.coverage_every
@@ -116,6 +118,7 @@ class Session:
             self._recorder.submit(_nothing)
         if find_place().role == "rank":
             claim_rank()
+        self._updates.attach()
         attachment.attach(self.counter, self.clock)
         self._membership.attach()
         self.counter.due = True  # the first operator begins the record
@@ -183,6 +186,7 @@ class Session:
             self._sampler.detach()
         self._checkpoints.detach()
         self._membership.detach()
+        self._updates.detach()
         attachment.detach(self.counter, self.clock)
 
     @property
@@ -279,6 +283,14 @@ class Session:
         self._cut()
         self._recorder.submit(lambda book: self._writer.coverage(book, coverage))
 
+    def _updated(self, looked: Looked) -> None:
+        step = self.clock.steps - self._earlier_steps
+        self._recorder.submit(lambda book: self._writer.updated(book, step, looked))
+
+    def _updates_failed(self, error: Exception) -> None:
+        message = f"which parameters the optimizers update on this rank is not recorded: {error!r}"
+        self._recorder.submit(lambda book: self._writer.once(book, "updates", message, lower_bound=False))
+
     def _coverage_failed(self, message: str) -> None:
         self._recorder.submit(lambda book: self._writer.once(book, "coverage", message, lower_bound=False))
 
@@ -307,6 +319,7 @@ class Session:
         if self._forked:
             self._recorder.open_now()  # a child may end without a word: that it began must be on record
         self._recorded_steps = self.clock.steps
+        self._updates.ask()
         self._recorder.submit(lambda book: self._record(book, steps, now_ns, cut))
         if not self._stopped:
             self._recorder.start()
@@ -325,6 +338,7 @@ class Session:
         What was counted before is closed. It is on the disk when a rank has left: its launcher may kill it now.
         """
         self._cut()
+        self._updates.forget()
         self._member = joined
         place, steps, now_ns = self._find_place(), self.clock.steps, time.monotonic_ns()
         settled = self._recorder.turn(lambda book: self._closes(book, place, joined, steps, now_ns))
@@ -448,6 +462,7 @@ class Session:
         self._eager = False
         self.counter.forget()
         self._checkpoints.forget()
+        self._updates.forget()
         self.clock.steps = 0
         stopped, at_rest = self._stopped, self._recorder.held
         self._renew()

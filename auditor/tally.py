@@ -201,6 +201,14 @@ def merge(parts: Iterable[tuple[Tally, int]]) -> Tally:
     return Tally(calls)
 
 
+def difference(before: Tally, after: Tally) -> Tally | None:
+    """What came in between; None where the later count has less of anything than the earlier one."""
+    calls: dict[Entry, int] = {entry: number - before.get(entry, 0) for entry, number in after.items()}
+    if any(number < 0 for number in calls.values()) or any(entry not in after for entry in before):
+        return None
+    return Tally(calls)
+
+
 def factor(tally: Tally, steps: int) -> list[tuple[Tally, int]]:
     """The tally as a few smaller ones, each with how often it stands in it: what every step repeats, and the rest.
 

@@ -34,7 +34,7 @@ from auditor.counting.aside import Analysis, Call, begin, obstacle
 from auditor.counting.reconcile import priced, reconcile, unavailable
 from auditor.counting.static import StaticCount
 from auditor.formulas import Pricer
-from auditor.tally import NUMBER, Argument, Entry, Shape, Tally, encode_arguments
+from auditor.tally import NUMBER, Argument, Shape, Tally, difference, encode_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +225,7 @@ class Watcher:
         signature = (type(model).__name__, describe(args, kwargs))
         if signature in self._signatures:
             return
-        ours = _difference(seen.before, self._snapshot())
+        ours = difference(seen.before, self._snapshot())
         if ours is None:  # the count was cut in between; another call will do
             return
         self._signatures.add(signature)
@@ -260,14 +260,6 @@ def _opinion(item: _Pending, outcome: StaticCount | str) -> SecondOpinion:
     if isinstance(outcome, StaticCount):
         return reconcile(ours, outcome, inputs=item.inputs)
     return unavailable(ours, counter=_COUNTER, model=item.model, inputs=item.inputs, why=outcome)
-
-
-def _difference(before: Tally, after: Tally) -> Tally | None:
-    """What came in between; None where the later count has less of anything than the earlier one."""
-    calls: dict[Entry, int] = {entry: number - before.get(entry, 0) for entry, number in after.items()}
-    if any(number < 0 for number in calls.values()) or any(entry not in after for entry in before):
-        return None
-    return Tally(calls)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

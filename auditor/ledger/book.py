@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import LedgerInvalid
 from auditor.ledger.known import Amounts, Known, amounts_of, rows_of, size_of, unpriced_of
+from auditor.ledger.notices import check_updates
 from auditor.ledger.noting import note_earlier, note_others
 from auditor.ledger.progress import check_resumed, check_weights, may_have_loaded
 from auditor.ledger.rotation import check_rotation
@@ -32,6 +33,7 @@ from auditor.records import (
     Seal,
     SecondOpinion,
     Totals,
+    Updates,
     Weights,
 )
 from auditor.tally import Purpose, Tally, merge
@@ -157,7 +159,9 @@ class SegmentBook:
             "loaded": self._loaded,
         }
 
-    def append(self, body: PurposeChange | SecondOpinion | Weights | Resumed | Hardware | Exit | Alert) -> Head:
+    def append(
+        self, body: PurposeChange | SecondOpinion | Updates | Weights | Resumed | Hardware | Exit | Alert
+    ) -> Head:
         """A record that stands for itself is written."""
         with self._lock:
             return self._write([body])
@@ -219,6 +223,14 @@ class SegmentBook:
             parse_ops(opinion.ours)
             parse_ops(opinion.theirs)
         return self.append(opinion)
+
+    def updates(self, updates: Updates) -> Head:
+        """It is written what a step of an optimizer updated.
+
+        Raises: LedgerInvalid, UnitError: it is no such record; nothing is written.
+        """
+        check_updates(updates)
+        return self.append(updates)
 
     def hardware(self, event: str, device: str, values: Mapping[str, str]) -> None:
         """It is written what was seen of a device (by UUID) now; amounts are text with the unit in their name.

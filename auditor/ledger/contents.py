@@ -8,7 +8,7 @@ from auditor.errors import LedgerInvalid, UnitError
 from auditor.ledger.detail import FULL, Detail
 from auditor.ledger.intervals import Intervals, RowRefused
 from auditor.ledger.known import rows_of, size_of, unpriced_of
-from auditor.ledger.notices import Gaps, NotedGap, Sights
+from auditor.ledger.notices import Gaps, NotedGap, Sights, check_updates
 from auditor.ledger.prices import Prices, Recount, RunningSum, first_difference, read_amounts
 from auditor.ledger.progress import Kept, ResumedAt, check_resumed, check_weights, may_have_loaded
 from auditor.ledger.rotation import check_rotation
@@ -39,6 +39,7 @@ from auditor.records import (
     Synced,
     TallyRecord,
     Totals,
+    Updates,
     Weights,
 )
 from auditor.tally import Entry, Phase, Purpose, Signature, Tally
@@ -245,6 +246,9 @@ class Contents:
                 self._notes.append(body)
             case SecondOpinion():
                 _check_opinion(body)
+                self._tell(body)
+            case Updates():
+                check_updates(body)
                 self._tell(body)
             case Alert():
                 parse_ops(body.at)

@@ -146,7 +146,7 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _text,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_text)),
+    **dict.fromkeys(("second_opinions", "updates", "recovered", "rotations", "weights", "alerts"), _each(_text)),
     "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
     "exit": lambda body: body and _text(body),
 }
@@ -159,7 +159,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "points": tuple,
     "hardware": tuple,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
-    **dict.fromkeys(("second_opinions", "recovered", "rotations", "weights", "alerts"), _each(_body)),
+    **dict.fromkeys(("second_opinions", "updates", "recovered", "rotations", "weights", "alerts"), _each(_body)),
     "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
     "exit": lambda text: text and _body(text),
 }

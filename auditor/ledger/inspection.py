@@ -11,7 +11,7 @@ from auditor.ledger.detail import FULL, NOTHING, Detail
 from auditor.ledger.log import Ending, Scanner
 from auditor.ledger.packed import open_segment
 from auditor.ledger.places import is_held, name_of
-from auditor.records import Alert, Exit, Recovered, Rotation, SecondOpinion, Weights, time_text
+from auditor.records import Alert, Exit, Recovered, Rotation, SecondOpinion, Updates, Weights, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,7 @@ class SegmentReading:
     points: tuple[Point, ...]
     gaps: tuple[NotedGap, ...]
     second_opinions: tuple[SecondOpinion, ...]
+    updates: tuple[Updates, ...]  # what steps of optimizers updated, where it is one of several ranks
     hardware: tuple[Hardware, ...]
     recovered: tuple[Recovered, ...]
     rotations: tuple[Rotation, ...]
@@ -149,6 +150,7 @@ class _Reader:
             points=contents.points(),
             gaps=contents.gaps(),
             second_opinions=contents.notes(SecondOpinion),
+            updates=contents.notes(Updates),
             hardware=contents.hardware(),
             recovered=contents.notes(Recovered),
             rotations=contents.notes(Rotation),

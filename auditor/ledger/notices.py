@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.errors import LedgerInvalid
 from auditor.lines import read_values
-from auditor.records import MOST_FORMS, Gap, Hardware, HardwareAgain
+from auditor.records import MOST_FORMS, MOST_PARTS, Gap, Hardware, HardwareAgain
+from auditor.units import parse_ops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from auditor.records import Updates
 
 _MOST_GAPS = 1000
 
@@ -131,3 +134,17 @@ def _named(form: _Form, values: Sequence[str]) -> dict[str, str]:
 
 def _common(seen: Hardware | _Again) -> Hardware | _Form:
     return seen.form if isinstance(seen, _Again) else seen
+
+
+def check_updates(body: Updates) -> None:
+    """Returns where the record is one of an update.
+
+    Raises: LedgerInvalid, UnitError: it is none.
+    """
+    if body.operations:
+        parse_ops(body.operations)
+    numbers = [number for _, ranks, _, copies, elements, _ in body.parts for number in (ranks, copies, elements)]
+    if min(body.number, body.step, *numbers) < 0 or len(body.parts) > MOST_PARTS:
+        raise LedgerInvalid(f"the update of an optimizer has a negative number or more than {MOST_PARTS} parts")
+    if any(copies > ranks for _, ranks, _, copies, _, _ in body.parts):
+        raise LedgerInvalid("the update of an optimizer has more copies than ranks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from auditor.report import cases, coverage, warning
+from auditor.report import cases, coverage, replication, warning
 from auditor.report.observation_page import process_plain
 from auditor.report.words import NOT_LEGAL_ADVICE, plain_decimal, rounded
 from auditor.units import wire
@@ -48,6 +48,7 @@ def to_plain(view: View) -> dict[str, Any]:
             {"cause": gap.cause, "message": gap.message, "lower_bound": gap.lower_bound, "times": gap.times}
             for gap in view.gaps
         ],
+        "replication": replication.to_plain(view.replications),
         "second_opinion": _opinion(view.second_opinion),
         "coverage": [coverage.to_plain(found) for found in view.coverage] if view.recounted else None,
         "hardware": hardware["devices"],

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import MissingExtra
-from auditor.report import cases, coverage, plain, statements, warning
+from auditor.report import cases, coverage, plain, replication, statements, warning
 from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
@@ -57,6 +57,7 @@ def page(view: View) -> Iterator[Block]:
     yield from _operations(view)
     yield from _unpriced(view)
     yield from _gaps(view)
+    yield from replication.blocks(view.replications, _MOST_ROWS)
     yield from _opinion(view)
     yield from coverage.blocks(view.coverage, _MOST_ROWS)
     yield from _hardware(view)

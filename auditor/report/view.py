@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from auditor.lineage.family import Family
-from auditor.report import asked, cases, coverage, devices
+from auditor.report import asked, cases, coverage, devices, replication
 from auditor.report.ancestry import Ancestry, ancestry_of
 from auditor.report.course import Course, course
 from auditor.report.observations import Process, observe
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from auditor.report.cases import Groups
     from auditor.report.coverage import CoverageFound
     from auditor.report.devices import Hardware, HardwareGroup, Machine
+    from auditor.report.replication import Replications
     from auditor.rules.generators import Generator
     from auditor.rules.model import RuleSet
     from auditor.rules.plan import Plan
@@ -109,6 +110,7 @@ class View:
     complete: bool  # nothing is known to be missing; otherwise every amount is a floor
     unpriced: tuple[tuple[str, int], ...]  # most calls first
     gaps: tuple[Gap, ...]
+    replications: Replications
     second_opinion: Opinion | None
     coverage: tuple[CoverageFound, ...]
     hardware: tuple[Hardware, ...]
@@ -185,6 +187,7 @@ def build(
         complete=reading.operations.complete and asked.is_whole(reading),
         unpriced=tuple(sorted(reading.operations.unpriced.items(), key=lambda item: (-item[1], item[0]))),
         gaps=_gaps(reading),
+        replications=replication.gather(reading.segments, reading.ranks_expected),
         second_opinion=gather(reading.second_opinions),
         coverage=coverage.gather(reading.hardware),
         hardware=hardware,

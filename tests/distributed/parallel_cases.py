@@ -1,5 +1,7 @@
 """Training steps under each kind of parallelism, for two ranks or four: each writes what it counted, by both counters.
 
+Of some, the ranks write ledgers as well, in which what they update alike can be read.
+
 One program for all cases, since a rank's start costs more than all of its steps:
 ``python parallel_cases.py OUT [CASE...]`` with RANK and WORLD_SIZE set; the ranks meet at a file in OUT.
 """
@@ -22,6 +24,7 @@ from torch import nn
 from torch.distributed._functional_collectives import all_to_all_single_autograd
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.pipelining import (
     PipelineStage,
     Schedule1F1B,
@@ -44,7 +47,18 @@ import auditor
 ROWS, WIDTH, HIDDEN, STEPS = 4, 8, 16, 3
 Case = Callable[[int, DeviceMesh], None]
 CASES: dict[str, Case] = {}
-FOUR = ("fsdp_tensor_parallel", "pipeline_of_four")  # not for two
+FOUR = ("fsdp_tensor_parallel", "hybrid", "hybrid_normed", "pipeline_of_four")  # not for two
+KEPT = {  # cases of which a ledger is kept as well, and by which counters
+    "alone": ("native",),
+    "ddp": ("native", "dispatch"),
+    "ddp_frozen": ("native",),
+    "ddp_zero": ("native",),
+    "fsdp": ("native",),
+    "sequence_parallel": ("native", "dispatch"),
+    "fsdp_tensor_parallel": ("native",),
+    "hybrid": ("native",),
+    "hybrid_normed": ("native",),
+}
 
 
 def case(function: Case) -> Case:
@@ -126,6 +140,17 @@ def ddp_frozen(rank: int, mesh: DeviceMesh) -> None:
     model = Mlp()
     model.up.requires_grad_(False)
     steps(DistributedDataParallel(model), [ROWS] * STEPS)
+
+
+@case
+def ddp_zero(rank: int, mesh: DeviceMesh) -> None:
+    """Each rank updates one of the two weights, and sends it to the other."""
+    model = DistributedDataParallel(Mlp())
+    optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.SGD, lr=0.1)
+    for _ in range(STEPS):
+        model(torch.ones(ROWS, WIDTH)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 @case
@@ -287,6 +312,22 @@ def fsdp_tensor_parallel(rank: int, mesh: DeviceMesh) -> None:
 
 
 @case
+def hybrid(rank: int, mesh: DeviceMesh) -> None:
+    """Weights divided in each group of two, and the same in both groups."""
+    groups = init_device_mesh("cpu", (2, 2), mesh_dim_names=("copied", "divided"))
+    steps(fully_shard(Mlp(), mesh=groups), [ROWS] * STEPS)
+
+
+@case
+def hybrid_normed(rank: int, mesh: DeviceMesh) -> None:
+    """A norm that tensor parallelism leaves alone: what the two groups hold of it is the same, and nothing says so."""
+    groups = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    model = nn.Sequential(nn.LayerNorm(WIDTH), Mlp())
+    parallelize_module(model, groups["tensor"], {"1.up": ColwiseParallel(), "1.down": RowwiseParallel()})
+    steps(fully_shard(model, mesh=groups["data"]), [ROWS] * STEPS)
+
+
+@case
 def experts(rank: int, mesh: DeviceMesh) -> None:
     """Rank 0 sends three of its four rows to the expert of rank 1, which keeps all of its own."""
     sent = [1, 3] if rank == 0 else [0, 4]
@@ -314,6 +355,13 @@ def counted(name: str, counter: str, rank: int, mesh: DeviceMesh) -> dict[str, o
     return {"rows": rows, "unpriced": dict(operations.unpriced), "steps": block.steps}
 
 
+def kept(name: str, counter: str, out: Path, rank: int, mesh: DeviceMesh) -> None:
+    torch.manual_seed(0)
+    with auditor.Auditor(out / f"{name} {counter}", strict=True, counter=counter):
+        CASES[name](rank, mesh)
+        dist.barrier()
+
+
 def main(out: Path, names: list[str]) -> None:
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     dist.init_process_group("gloo", rank=rank, world_size=ranks, store=dist.FileStore(str(out / "meeting"), ranks))
@@ -325,6 +373,8 @@ def main(out: Path, names: list[str]) -> None:
                 results[f"{name} {counter}"] = counted(name, counter, rank, mesh)
             except Exception:  # noqa: BLE001 - told to the test
                 results[f"{name} {counter}"] = {"failed": traceback.format_exc()}
+        for counter in KEPT.get(name, ()):
+            kept(name, counter, out, rank, mesh)
     (out / f"rank-{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.destroy_process_group()
 

@@ -1,13 +1,15 @@
 """What two ranks count under each kind of parallelism, against what one process would do, worked out by hand.
 
 Every amount below is a closed form over the sizes of `parallel_cases`. Each rank is held against its own; so work that
-is replicated stands there as often as it is done, and work that is divided comes to the whole.
+is replicated stands there as often as it is done, and work that is divided comes to the whole. How often parameters
+are updated is shown by the reports on the ledgers that the same ranks keep of some cases.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.report.replication import Replication, gather
 from tests.distributed.conftest import user_environment
 
 ROWS, WIDTH, HIDDEN, STEPS = 4, 8, 16, 3
@@ -121,6 +124,7 @@ EXPECTED: dict[str, tuple[Counter[str], Counter[str]]] = {
         + updates(PARAMETERS // 2),
     )
     * 2,
+    "ddp_zero": (initial() + passes(ROWS, STEPS) + averaged() + updates(PARAMETERS // 2),) * 2,
     "ddp_uneven": (
         DDP,
         initial() + passes(ROWS) + passes(1) + averaged(times=2) + updates(times=2),
@@ -174,20 +178,41 @@ BY_FOUR: dict[str, tuple[Counter[str], ...]] = {
         + updates(PARAMETERS // 4),
     )
     * 4,
+    "hybrid": (initial() + passes(ROWS, STEPS) + updates(PARAMETERS // 2),) * 4,
+    "hybrid_normed": (
+        initial()
+        + passes(ROWS, STEPS, gradients=4, loss=0, hidden=HIDDEN // 2)
+        + amounts(forward_reduction=STEPS * ROWS * WIDTH)
+        + amounts(forward_normalization=STEPS * NORM_FORWARD, backward_normalization=STEPS * NORM_BACKWARD)
+        + updates(PARAMETERS // 4 + WIDTH),
+    )
+    * 4,
     "pipeline_of_four": (FIRST, MIDDLE, MIDDLE, LAST),
 }
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory):
-    """What each of two ranks counted: by case and counter."""
-    return _count(tmp_path_factory.mktemp("two"), 2)
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks have left."""
+    return tmp_path_factory.mktemp("two")
 
 
 @pytest.fixture(scope="module")
-def counted_by_four(tmp_path_factory: pytest.TempPathFactory):
+def by_four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What four ranks have left."""
+    return tmp_path_factory.mktemp("four")
+
+
+@pytest.fixture(scope="module")
+def counted(by_two: Path):
+    """What each of two ranks counted: by case and counter."""
+    return _count(by_two, 2)
+
+
+@pytest.fixture(scope="module")
+def counted_by_four(by_four: Path):
     """As `counted`, for the cases of four ranks."""
-    return _count(tmp_path_factory.mktemp("four"), 4, *BY_FOUR)
+    return _count(by_four, 4, *BY_FOUR)
 
 
 def _count(out: Path, num_ranks: int, *cases: str):
@@ -237,7 +262,7 @@ def test_each_rank_counts_what_it_did(counted, case, counter):
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-@pytest.mark.parametrize("case", ["fsdp_tensor_parallel", "pipeline_of_four"])
+@pytest.mark.parametrize("case", list(BY_FOUR))
 def test_each_of_four_ranks_counts_what_it_did(counted_by_four, case, counter):
     for rank, expected in enumerate(BY_FOUR[case]):
         result = counted_by_four[rank][f"{case} {counter}"]
@@ -279,3 +304,94 @@ def test_what_is_divided_comes_to_the_whole(counted, case, replicated):
     assert together["matmul"] == times * alone["matmul"]
     assert together["optimizer"] == alone["optimizer"]
     assert all(together[family] == 2 * alone[family] for family in replicated)
+
+
+def replication(
+    kept_by: str,
+    parameters: int,
+    *,
+    ranks: int = 2,
+    groups: int = 1,
+    copies: int = 1,
+    ops: int | None = None,
+    repeated: int | None = None,
+) -> Replication:
+    """An update of so many parameters by plain gradient descent."""
+    return Replication(
+        optimizer="SGD",
+        kept_by=kept_by,
+        ranks=ranks,
+        groups=groups,
+        copies=copies,
+        parameters=parameters,
+        updates=copies * parameters,
+        step_ops=ops,
+        repeated_ops=repeated,
+    )
+
+
+DATA_PARALLEL, PLACED = "DistributedDataParallel", "DTensor"
+UPDATED: dict[str, tuple[Replication, ...]] = {
+    "ddp native": (replication(DATA_PARALLEL, PARAMETERS, copies=2, ops=2 * PARAMETERS, repeated=PARAMETERS),),
+    "ddp_frozen native": (
+        replication(DATA_PARALLEL, PARAMETERS // 2, copies=2, ops=PARAMETERS, repeated=PARAMETERS // 2),
+    ),
+    "fsdp native": (replication(PLACED, 2 * PARAMETERS, ops=2 * PARAMETERS, repeated=0),),
+    "sequence_parallel native": (
+        replication(PLACED, 2 * WIDTH, copies=2),  # the norm's weight and bias
+        replication(PLACED, PARAMETERS, repeated=0),
+    ),
+    "alone native": (),
+    "ddp_zero native": (),
+}
+UPDATED |= {f"{name} dispatch": UPDATED[f"{name} native"] for name in ("ddp", "sequence_parallel")}
+UPDATED_BY_FOUR: dict[str, tuple[Replication, ...]] = {
+    "fsdp_tensor_parallel native": (replication(PLACED, PARAMETERS, ranks=4, ops=PARAMETERS, repeated=0),),
+    "hybrid native": (replication(PLACED, PARAMETERS, ranks=4, copies=2, ops=2 * PARAMETERS, repeated=PARAMETERS),),
+    "hybrid_normed native": (
+        replication(PLACED, 2 * WIDTH, groups=2, repeated=0),  # which of them are the same, nobody says
+        replication(PLACED, PARAMETERS, ranks=4, repeated=0),
+    ),
+}
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("name", list(UPDATED))
+def test_a_report_shows_how_often_two_ranks_update_a_parameter(by_two, read, name):
+    reading = read(by_two / name)
+    found = gather(reading.segments, reading.ranks_expected)
+    assert found.known == UPDATED[name]
+    assert bool(found.unknown) == (not found.known)
+    assert not found.partly
+
+
+@pytest.mark.usefixtures("counted_by_four")
+@pytest.mark.parametrize("name", list(UPDATED_BY_FOUR))
+def test_a_report_shows_how_often_four_ranks_update_a_parameter(by_four, read, name):
+    reading = read(by_four / name)
+    found = gather(reading.segments, reading.ranks_expected)
+    assert found.known == UPDATED_BY_FOUR[name]
+    assert not found.unknown
+    assert found.partly == (name == "hybrid_normed native")
+
+
+@pytest.mark.usefixtures("counted", "counted_by_four")
+@pytest.mark.parametrize("name", [*UPDATED, *UPDATED_BY_FOUR])
+def test_what_is_replicated_is_counted_as_often_as_it_was_done(by_two, by_four, read, name):
+    """The ledger's total is that of the ranks together, with nothing taken out and nothing added for looking."""
+    case, _, _ = name.partition(" ")
+    out, expected = (by_two, EXPECTED[case]) if name in UPDATED else (by_four, BY_FOUR[case])
+    reading = read(out / name)
+    together = by_name((*bucket[:3], amount.executed_ops) for bucket, amount in reading.operations.amounts.items())
+    assert together == sum(expected, Counter())
+    assert reading.gaps == ()
+
+
+@pytest.mark.usefixtures("counted")
+def test_nothing_is_said_of_a_group_of_which_a_rank_is_missing(by_two, read, tmp_path):
+    shutil.copytree(by_two / "ddp native", tmp_path / "one")
+    (tmp_path / "one" / "segments" / "rank-00001.attempt-000.jsonl").unlink()
+    reading = read(tmp_path / "one")
+    found = gather(reading.segments, reading.ranks_expected)
+    assert found.known == ()
+    assert found.unknown == ("SGD on 1 rank: 1 of the 2 ranks that share its parameters are in the record",)

@@ -38,6 +38,7 @@ from auditor.records import (
     Resumed,
     SecondOpinion,
     Synced,
+    Updates,
 )
 from tests.ledger.conftest import WEIGHTS, Run, add_placed, records_of
 
@@ -59,6 +60,9 @@ _TEXTS = [
 ]  # fmt: skip
 _CUT = b"torn!"
 _FORMER_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"another key of tests, no secret\0"))
+UPDATES = Updates(
+    number=0, optimizer="SGD", step=1, operations="8", parts=(("DistributedDataParallel", 2, "a" * 32, 2, 8, "b" * 32),)
+)
 _WEIGHTS = replace(
     WEIGHTS, name="model.safetensors", form="safetensors", step=4, size_bytes=8, files=(("a" * 64, 8, ""),)
 )
@@ -133,6 +137,7 @@ def _write(run: Run) -> None:
         book.hardware("observed", "GPU-1", {"energy_mj": energy})
     book.append(Recovered(segment=RANK, kept_as="cut/x", cut_bytes=5, sha256=hashlib.sha256(_CUT).hexdigest()))
     book.writer.append(Synced(size_bytes=100))
+    book.updates(UPDATES)
     book.append(_WEIGHTS)
     book.append(Resumed(run_id="another", segment=RANK, step=3, operations="8", note=""))
     book.writer.append(make_rotation(_FORMER_KEY, book.writer.genesis.public_key, number=1, made_us=_FIRST_US))

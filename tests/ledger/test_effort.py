@@ -18,7 +18,7 @@ from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.earlier import open_earlier
 from auditor.ledger.effort import Effort
-from auditor.records import Alert, Recovered, Resumed, SecondOpinion, Weights
+from auditor.records import Alert, Recovered, Resumed, SecondOpinion, Updates, Weights
 from tests.ledger.conftest import Run
 
 RECOUNT = Recount(price=Pricer().price, digest=TABLE.digest)
@@ -37,6 +37,7 @@ def many(run, monkeypatch):
         book.append(Recovered(segment="x", kept_as="cut/x", cut_bytes=5, sha256="0" * 64))
         book.append(OPINION)
         book.append(ALERT)
+        book.updates(UPDATES)
         book.weights(WEIGHTS)
         book.resumed(Resumed(run_id="another", segment="x", step=3, operations="8", note=""))
         run.interval(book, 1, size=4 + rank)
@@ -52,6 +53,7 @@ WEIGHTS = Weights(
     files=(("a" * 64, 8, ""),), missed="",
 )  # fmt: skip
 ALERT = Alert(name="executed@8", level="8", rule="", at="8", counted="9", told="")
+UPDATES = Updates(number=0, optimizer="SGD", step=1, operations="", parts=(("DTensor", 2, "a", 1, 8, "b"),))
 OPINION = SecondOpinion(
     counter="fvcore", model="Tiny", inputs="[]", ours="8", theirs="8", unavailable="",
     explained=({"operator": "aten::mm"},), modules=(("", "Tiny", "8"),),

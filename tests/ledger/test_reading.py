@@ -13,7 +13,7 @@ from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
 from auditor.ledger.detail import FULL
 from auditor.operations import Amount, add_up
-from auditor.records import Alert, Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord
+from auditor.records import Alert, Exit, Gap, Interval, PurposeChange, Seal, SecondOpinion, TallyRecord, Updates
 from tests.ledger.conftest import rewrite
 
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ def test_another_formula_table_changes_the_total_and_not_the_verdict(run, good: 
 
 ALERT = Alert(name="executed@1", level="1", rule="", at="1", counted="many", told="")
 OPINION = SecondOpinion(counter="x", model="", inputs="", ours="8", theirs="", unavailable="", explained=(), modules=())
+UPDATES = Updates(number=0, optimizer="SGD", step=1, operations="8", parts=())
+
+
+def _updating(*, copies: int = 2, elements: int = 8) -> Updates:
+    return replace(UPDATES, parts=(("DTensor", 2, "a", copies, elements, "b"),))
+
+
 FALSEHOODS = {
     "a step left out": lambda b: (
         replace(b, first_step=b.first_step + 1) if isinstance(b, Interval) and b.first_step > 1 else b
@@ -199,6 +206,9 @@ FALSEHOODS = {
     ),
     "an alert without an amount": lambda b: [b, ALERT] if b.kind == "genesis" else b,
     "an opinion without an amount": lambda b: [b, OPINION] if b.kind == "genesis" else b,
+    "an update without an amount": lambda b: [b, replace(UPDATES, operations="many")] if b.kind == "genesis" else b,
+    "an update of fewer than none": lambda b: [b, _updating(elements=-1)] if b.kind == "genesis" else b,
+    "an update by more ranks than there are": lambda b: [b, _updating(copies=3)] if b.kind == "genesis" else b,
     "a purpose that there is not": lambda b: [b, PurposeChange(purpose="leisure")] if b.kind == "genesis" else b,
     "a negative rank": lambda b: replace(b, rank=-1) if b.kind == "genesis" else b,
 }

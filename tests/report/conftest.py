@@ -18,7 +18,7 @@ from auditor.ledger import Reading, Recount, read_ledger
 from auditor.ledger.book import SegmentBook
 from auditor.ledger.keys import load_or_create
 from auditor.ledger.segment import SegmentWriter
-from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion, Weights
+from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinion, Updates, Weights
 from auditor.report import view as views
 from auditor.report.json_text import to_json
 from auditor.rules import pack
@@ -84,6 +84,7 @@ class Writing:
     gaps: Sequence[tuple[str, str, bool]] = ()
     observed: Sequence[Hardware] = ()
     weights: Sequence[Weights] = ()
+    updates: Sequence[Sequence[Updates]] = ()  # of the ranks in turn
     rolled_back: bool = False  # at its end, to where it stood before its last interval
     sealed: bool = True
     hosts: Sequence[Mapping[str, str]] = ({"hostname": "test"},)  # of the ranks in turn
@@ -94,6 +95,9 @@ def write(directory: Path, what: Writing) -> Path:
     key = load_or_create(directory.parent / "key.pem")
     for rank in range(what.written_ranks):
         book = SegmentBook(SegmentWriter.create(directory, _genesis(what, "rank", rank), key))
+        for updates in what.updates[rank : rank + 1]:
+            for one in updates:
+                book.updates(one)
         _write_rank(book, what)
     launcher = SegmentBook(SegmentWriter.create(directory, _genesis(what, "launcher", 0), key))
     launcher.append(Exit(code=0, signal=0, processes=what.written_ranks))

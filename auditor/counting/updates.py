@@ -1,0 +1,180 @@
+"""What a step of an optimizer updates on this rank, looked at now and then: its first, and one in each interval.
+
+For an optimizer of torch's own, which updates each parameter that has a gradient, where it lies. What another's step
+does is its own affair: it may divide the work among ranks, and nothing is said of it but that it is there.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed
+from torch.compiler import is_compiling
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from auditor.counting.copies import UNKNOWN, Part, parts_of
+from auditor.counting.counter import Counter
+from auditor.records import MOST_PARTS
+from auditor.tally import Phase, Tally, difference
+
+_TORCHS_OWN = "torch.optim."
+_MOST_OPTIMIZERS = 64
+_MOST_TOLD = 256  # records of a segment
+_UNTOLD = (Part(UNKNOWN, 0, "", 0, 0, ""),)
+
+
+class Looked(NamedTuple):
+    """What a step showed. ``calls``: what it came to in the optimizer's phase."""
+
+    number: int
+    optimizer: str
+    calls: Tally
+    parts: tuple[Part, ...]
+
+
+class _Step:
+    """A step that is looked at; ``through``: whether it has others' steps inside, which do what it does."""
+
+    def __init__(self, optimizer: Optimizer, before: Tally) -> None:
+        self.optimizer = optimizer
+        self.before = before
+        self.through = False
+
+
+class _UnderWay(threading.local):
+    def __init__(self) -> None:
+        self.steps: list[_Step] = []  # the outermost first
+
+
+class _Known(NamedTuple):
+    """Of an optimizer: its number, and what was told last, with the parameters that it was told of."""
+
+    number: int
+    parameters: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
+    calls: Tally | None = None
+
+
+class UpdateWatch:
+    """Looks from `attach` to `detach`, where this process is one of several ranks, and tells what is new.
+
+    tell: called on the training thread. on_problem: likewise, once, with what went wrong; nothing is looked at then.
+    """
+
+    def __init__(
+        self, counter: Counter, tell: Callable[[Looked], None], on_problem: Callable[[Exception], None]
+    ) -> None:
+        self._counter = counter
+        self._tell = tell
+        self._on_problem = on_problem
+        self._handles: list[Any] = []
+        self._failed = False
+        self.forget()
+
+    def attach(self) -> None:
+        """Listen to every optimizer of the process; before the step clock does, which may cut the count."""
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before),
+            register_optimizer_step_post_hook(self._after),
+        ]
+
+    def detach(self) -> None:
+        """Stop listening."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def ask(self) -> None:
+        """The next step of every optimizer is looked at."""
+        self._asked += 1
+
+    def forget(self) -> None:
+        """What was told is told again: another segment begins."""
+        self._asked = self._told = self._numbered = 0
+        self._seen: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[Optimizer, _Known] = weakref.WeakKeyDictionary()
+        self._outer: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._under_way = _UnderWay()
+
+    # Hooks of a step that is compiled are compiled with it: there they do nothing, and cost nothing.
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
+        if is_compiling() or self._failed or self._seen.get(optimizer) == self._asked:
+            return
+        try:
+            self._begin(optimizer)
+        except Exception as error:  # noqa: BLE001 - nothing of the auditor's may reach the training
+            self._give_up(error)
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002
+        if is_compiling() or self._failed or not self._under_way.steps:
+            return
+        try:
+            self._end(optimizer)
+        except Exception as error:  # noqa: BLE001
+            self._give_up(error)
+
+    def _begin(self, optimizer: Optimizer) -> None:
+        if not _is_one_of_several() or optimizer in self._outer:
+            self._seen[optimizer] = self._asked
+            return
+        steps = self._under_way.steps
+        while any(step.optimizer is optimizer for step in steps):  # one that raised
+            steps.pop()
+        for step in steps:
+            step.through = True
+        steps.append(_Step(optimizer, self._counter.peek()))
+
+    def _end(self, optimizer: Optimizer) -> None:
+        steps = self._under_way.steps
+        if not any(step.optimizer is optimizer for step in steps):
+            return
+        step = steps.pop()
+        while step.optimizer is not optimizer:
+            step = steps.pop()
+        if step.through:
+            self._outer.add(optimizer)
+            return
+        calls = difference(step.before, self._counter.peek())
+        if calls is not None:  # None where the count was cut in between; another step will do
+            self._seen[optimizer] = self._asked
+            self._compare(optimizer, calls)
+
+    def _compare(self, optimizer: Optimizer, calls: Tally) -> None:
+        """Tell what the step shows, unless it is what was told last."""
+        known = self._known.get(optimizer)
+        if known is None:
+            known, self._numbered = _Known(self._numbered), self._numbered + 1
+        if known.number >= _MOST_OPTIMIZERS or self._told >= _MOST_TOLD:
+            return
+        calls = Tally({entry: number for entry, number in calls.items() if entry.phase is Phase.OPTIMIZER})
+        updated = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+        parameters = tuple(map(id, updated))
+        if known.calls is not None and parameters == known.parameters:
+            parts = known.parts
+        else:
+            parts = self._parts(optimizer, updated)
+        if (parts, calls) != (known.parts, known.calls):
+            self._told += 1
+            self._tell(Looked(known.number, type(optimizer).__name__, calls, parts))
+        self._known[optimizer] = _Known(known.number, parameters, parts, calls)
+
+    def _parts(self, optimizer: Optimizer, updated: list[torch.Tensor]) -> tuple[Part, ...]:
+        if not type(optimizer).step.__module__.startswith(_TORCHS_OWN):
+            return _UNTOLD
+        with torch.no_grad(), self._counter.hidden():
+            parts = parts_of(updated)
+        return parts if len(parts) <= MOST_PARTS else _UNTOLD
+
+    def _give_up(self, error: Exception) -> None:
+        self._failed = True  # the hooks stay: torch is going through them
+        self._on_problem(error)
+
+
+def _is_one_of_several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
