@@ -107,6 +107,7 @@ def _segment(one: SegmentSum) -> SegmentReading:
         points=(),
         gaps=(),
         second_opinions=(),
+        updates=(),
         hardware=(),
         recovered=(),
         rotations=(),
