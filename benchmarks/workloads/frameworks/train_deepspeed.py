@@ -14,6 +14,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def main(stage: int, precision: str, micro_batches: int) -> None:
+    torch.manual_seed(0)  # it prints weights, and what torch computes for that depends on their values
     model = Mlp()
     config = {
         "train_micro_batch_size_per_gpu": ROWS,
