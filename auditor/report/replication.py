@@ -21,7 +21,7 @@ COUNTED = (
     "Work that several ranks do alike is counted as often as it is done: totals are of operations performed, and "
     "nothing is taken out for it."
 )
-TOLD = "For updates of parameters the ranks' records tell how often that is, in a step of each optimizer as last looked at:"
+TOLD = "How often parameters are updated is told by the ranks' records of a step of each optimizer, as last looked at:"
 NOT_SHOWN = (
     "What else several ranks compute alike, such as a loss or a norm of replicated tensors, is counted as often as it "
     "is done, and not told apart."
