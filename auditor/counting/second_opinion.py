@@ -33,6 +33,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from auditor.counting.aside import Analysis, Call, begin, obstacle
 from auditor.counting.reconcile import priced, reconcile, unavailable
 from auditor.counting.static import StaticCount
+from auditor.counting.step_hooks import inside_hook, take_off
 from auditor.formulas import Pricer
 from auditor.tally import NUMBER, Argument, Shape, Tally, difference, encode_arguments
 
@@ -86,7 +87,7 @@ class Watcher:
         self._snapshot = snapshot
         self._limit_s = limit_s
         self._most_signatures, self._most_calls, self._most_steps = most_signatures, most_calls, most_steps
-        self._step_hook: Any = None
+        self._step_hooks: list[Any] = []
         self._hooks: list[Any] = []
         self._armed = False
         self._steps = self._calls = 0
@@ -98,8 +99,8 @@ class Watcher:
 
     def start(self) -> None:
         """Watch once the next optimizer step has ended; without an optimizer, call `arm` after a step."""
-        if self._step_hook is None:
-            self._step_hook = register_optimizer_step_post_hook(self._step_ended)
+        if not self._step_hooks:
+            self._step_hooks = [register_optimizer_step_post_hook(self._step_ended)]
 
     def arm(self) -> None:
         """Watch from now on: calls of this thread, for a few steps."""
@@ -120,19 +121,18 @@ class Watcher:
         """Watch no longer; counts under way go on."""
         self._armed = False
         self._steps = self._most_steps
-        hooks, self._hooks = [*self._hooks, self._step_hook], []
-        self._step_hook = None
+        hooks, self._hooks = self._hooks, []
         if self._seen is not None:
             hooks.append(self._seen.hook)
             self._seen = None
         for hook in hooks:
-            if hook is not None:
-                hook.remove()
+            hook.remove()
+        self._step_hooks = take_off(self._step_hooks)
 
     @property
     def watching(self) -> bool:
         """Whether a call could still be watched."""
-        return self._armed or self._step_hook is not None
+        return self._armed or (bool(self._step_hooks) and self._steps < self._most_steps)
 
     def poll(self) -> list[SecondOpinion]:
         """The opinions that have come in since the last time; never waits."""
@@ -171,7 +171,8 @@ class Watcher:
             return
         self._steps += 1
         if self._steps >= self._most_steps or self._process != os.getpid():
-            self.disarm()
+            with inside_hook():
+                self.disarm()
 
     def _registered(self, parent: Any, _name: str, _child: Any) -> None:
         """A module is being compiled: go before it is called."""

@@ -12,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from auditor.counting import compiled
 from auditor.counting.phases import Phases
+from auditor.counting.step_hooks import inside_hook, take_off
 
 
 class StepClock:
@@ -28,11 +29,12 @@ class StepClock:
         self._phases = phases
         self._on_step = on_step
         self._rounds: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._marked = False
+        self._marked = self._listening = False
         self._handles: list[Any] = []
 
     def attach(self) -> None:
         """Listen to every optimizer of the process."""
+        self._listening = True
         compiled.before_runs.append(self.settle)
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
@@ -40,13 +42,12 @@ class StepClock:
         ]
 
     def detach(self) -> None:
-        """Stop listening."""
+        """Stop listening. Called by `on_step`, the hooks stay until it is called once more."""
         if self.settle in compiled.before_runs:
             self.settle()
             compiled.before_runs.remove(self.settle)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._listening = False
+        self._handles = take_off(self._handles)
 
     def mark(self) -> None:
         """A step has ended here."""
@@ -66,7 +67,7 @@ class StepClock:
     # code will do as well. Anything more would break its graph, and reading a number would have it compiled each time.
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        if is_compiling():
+        if is_compiling() or not self._listening:
             return
         self.settle()
         self._phases.enter_optimizer()
@@ -74,6 +75,8 @@ class StepClock:
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002
         if is_compiling():
             self.stepped = True
+            return
+        if not self._listening:
             return
         self._phases.leave_optimizer()
         if self._marked:
@@ -88,4 +91,5 @@ class StepClock:
     def _count(self) -> None:
         self.steps += 1
         if self._on_step is not None:
-            self._on_step()
+            with inside_hook():
+                self._on_step()

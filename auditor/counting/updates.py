@@ -19,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from auditor.counting.copies import UNKNOWN, Part, parts_of
 from auditor.counting.counter import Counter
+from auditor.counting.step_hooks import take_off
 from auditor.records import MOST_PARTS
 from auditor.tally import Phase, Tally, difference
 
@@ -73,21 +74,21 @@ class UpdateWatch:
         self._tell = tell
         self._on_problem = on_problem
         self._handles: list[Any] = []
-        self._failed = False
+        self._idle = False
         self.forget()
 
     def attach(self) -> None:
         """Listen to every optimizer of the process; before the step clock does, which may cut the count."""
+        self._idle = False
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
         ]
 
     def detach(self) -> None:
-        """Stop listening."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        """Look no more."""
+        self._idle = True
+        self._handles = take_off(self._handles)
 
     def ask(self) -> None:
         """The next step of every optimizer is looked at."""
@@ -104,7 +105,7 @@ class UpdateWatch:
     # Hooks of a step that is compiled are compiled with it: there they do nothing, and cost nothing.
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        if is_compiling() or self._failed or self._seen.get(optimizer) == self._asked:
+        if is_compiling() or self._idle or self._seen.get(optimizer) == self._asked:
             return
         try:
             self._begin(optimizer)
@@ -112,7 +113,7 @@ class UpdateWatch:
             self._give_up(error)
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002
-        if is_compiling() or self._failed or not self._under_way.steps:
+        if is_compiling() or self._idle or not self._under_way.steps:
             return
         try:
             self._end(optimizer)
@@ -172,7 +173,7 @@ class UpdateWatch:
         return parts if len(parts) <= MOST_PARTS else _UNTOLD
 
     def _give_up(self, error: Exception) -> None:
-        self._failed = True  # the hooks stay: torch is going through them
+        self._idle = True
         self._on_problem(error)
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from auditor.report.layout import Bullets, Heading, Paragraph, Table
+from auditor.report.layout import Bullets, Heading, Paragraph
 from auditor.report.words import plural
 from auditor.units import parse_ops, wire
 
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from auditor.records import Updates
     from auditor.report.layout import Block
 
-_SHORT = {"DistributedDataParallel": "DDP"}
 COUNTED = (
     "Work that several ranks do alike is counted as often as it is done: totals are of operations performed, and "
-    "nothing is taken out for it. For updates of parameters the ranks' records tell how often that is: below is one "
-    "step of each optimizer, as last looked at, on all ranks of a group that keeps its parameters; repeated is what "
-    "was done again on another rank."
+    "nothing is taken out for it."
 )
+TOLD = "How often parameters are updated is told by the ranks' records of a step of each optimizer, as last looked at:"
 NOT_SHOWN = (
     "What else several ranks compute alike, such as a loss or a norm of replicated tensors, is counted as often as it "
     "is done, and not told apart."
@@ -151,6 +149,7 @@ def _replications(sharing: _Sharing, by_rank: Mapping[int, list[_Part]]) -> Iter
         parameters = sum(part.elements for part in once)
         each = [part.ops for part in once]
         ops = None if None in each else sum(filter(None, each))
+        again = None if ops is None else ops * (copies - 1)
         yield Replication(
             optimizer=sharing.optimizer,
             kept_by=sharing.kept_by,
@@ -159,7 +158,7 @@ def _replications(sharing: _Sharing, by_rank: Mapping[int, list[_Part]]) -> Iter
             parameters=parameters,
             updates=parameters * copies,
             step_ops=None if ops is None else ops * copies,
-            repeated_ops=ops * (copies - 1) if ops is not None else None if copies > 1 else 0,
+            repeated_ops=again if copies > 1 else 0,
         )
 
 
@@ -174,30 +173,31 @@ def _order(one: Replication) -> tuple[str, str, int, int, int, int]:
     return one.optimizer, one.kept_by, -one.copies, one.ranks, one.parameters, one.step_ops or 0
 
 
-COLUMNS = ("optimizer", "kept by", "ranks", "parameters", "updates", "times each", "operations", "repeated")
-NUMBERS = frozenset(range(3, len(COLUMNS)))
-
-
-def row(one: Replication) -> tuple[str, ...]:
-    """Under `COLUMNS`."""
+def sentence(one: Replication) -> str:
+    """What is known of one row, in words."""
+    who = one.optimizer if one.optimizers == 1 else f"{one.optimizers:,} {one.optimizer} optimizers, each"
+    where = f"on {plural(one.ranks, 'rank')}"
+    if one.groups > 1:
+        where = f"in each of {one.groups:,} groups of {plural(one.ranks, 'rank')}"
     return (
-        one.optimizer if one.optimizers == 1 else f"{one.optimizers:,} {one.optimizer}, each",
-        _SHORT.get(one.kept_by, one.kept_by),
-        f"{one.ranks:,}" if one.groups == 1 else f"{one.groups:,} groups of {one.ranks:,}",
-        f"{one.parameters:,}",
-        f"{one.updates:,}",
-        f"{one.copies:,}",
-        _amount(one.step_ops),
-        _amount(one.repeated_ops),
+        f"{who} {where} ({one.kept_by}): {plural(one.updates, 'update')} of {plural(one.parameters, 'parameter')} "
+        f"in a step, {_times_each(one)}."
     )
 
 
-def _amount(ops: int | None) -> str:
-    return "not told apart" if ops is None else f"{ops:,}"
+def _times_each(one: Replication) -> str:
+    if one.copies == 1:
+        return "once each: nothing is repeated"
+    if one.step_ops is None or one.repeated_ops is None:
+        return f"{one.copies:,} times each; the step updates others as well, and its operations are not told apart"
+    return (
+        f"{one.copies:,} times each; of the {one.step_ops:,} operations of the optimizer phase in it, "
+        f"{one.repeated_ops:,} were done again on another rank"
+    )
 
 
 def notes(found: Replications) -> tuple[str, ...]:
-    """What the table leaves open."""
+    """What that leaves open."""
     beyond = "What ranks outside of a group hold is not known: they may update the same parameters."
     return (*((beyond,) if found.partly and found.known else ()), NOT_SHOWN)
 
@@ -209,7 +209,8 @@ def blocks(found: Replications, most_rows: int) -> Iterator[Block]:
     yield Heading("Replicated work")
     yield Paragraph(COUNTED)
     if found.known:
-        yield Table(COLUMNS, tuple(map(row, found.known[:most_rows])), right=NUMBERS)
+        yield Paragraph(TOLD)
+        yield Bullets(tuple(map(sentence, found.known[:most_rows])))
     if len(found.known) > most_rows:
         yield Paragraph(f"And {len(found.known) - most_rows:,} more; all of them are in the JSON report.")
     if found.unknown:

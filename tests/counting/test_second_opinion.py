@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from auditor.counting.dispatch import DispatchCounter
 from auditor.counting.second_opinion import Watcher, describe
@@ -120,6 +121,19 @@ def test_watching_ends_after_a_few_steps():
         train(model, steps=3)
         assert not running.watcher.watching
         assert not hooked(model)
+
+
+def test_watching_ends_in_a_step_that_has_other_hooks_behind():
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    with Running(most_steps=2) as running:
+        behind = register_optimizer_step_post_hook(lambda *_: None)
+        for _ in range(4):
+            optimizer.step()
+        behind.remove()
+        assert not running.watcher.watching
+        assert not hooked(nn.Linear(1, 1))
 
 
 def test_parts_run_again_in_the_backward_pass_are_not_taken_for_models():
@@ -344,6 +358,7 @@ SCRIPT = """
 import hashlib, os, random, sys
 import numpy, torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 class Chatty(nn.Module):
     def __init__(self):

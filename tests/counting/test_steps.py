@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from auditor.counting.phases import PhaseTracker
 from auditor.counting.steps import StepClock
@@ -72,3 +74,27 @@ def test_marks_take_over_from_optimizers():
     watch.mark()
     watch.detach()
     assert watch.steps == 2
+
+
+@pytest.fixture
+def users_hook():
+    """A hook of the script's own, behind those that were there before: torch fails if one of these goes meanwhile."""
+    handles = []
+    yield lambda: handles.append(register_optimizer_step_post_hook(lambda *_: None))
+    for handle in handles:
+        handle.remove()
+
+
+def test_a_clock_that_is_stopped_by_a_step_lets_that_step_end(users_hook):
+    def stop() -> None:
+        watch.detach()
+
+    watch = StepClock(PhaseTracker(), stop)
+    watch.attach()
+    users_hook()
+    optimizer = optimizer_of()
+    for _ in range(2):
+        optimizer.step()
+    assert watch.steps == 1
+    watch.detach()
+    assert not watch._handles

@@ -9,6 +9,7 @@ import pytest
 
 from auditor.records import Updates
 from auditor.report import html, json_text, terminal
+from auditor.report.replication import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,22 @@ def test_other_operations_for_the_same_piece_are_not_taken_for_a_repetition(foun
     assert not found([update(copied(), ops="1200")], [update(copied(), ops="1100")]).known
 
 
+def test_like_groups_and_like_optimizers_are_said_once(found):
+    (one,) = found(*([update(copied(group=group), number=n) for n in range(3)] for group in "gghh")).known
+    assert sentence(one).startswith("3 AdamW optimizers, each in each of 2 groups of 2 ranks (Dist")
+
+
+def test_a_step_of_both_kinds_is_said_in_two_sentences(found):
+    halved, whole = found(*([update(copied(elements=1), divided(piece))] for piece in "pq")).known
+    assert sentence(halved) == (
+        "AdamW on 2 ranks (DTensor): 200 updates of 200 parameters in a step, once each: nothing is repeated."
+    )
+    assert sentence(whole) == (
+        "AdamW on 2 ranks (DistributedDataParallel): 2 updates of 1 parameter in a step, 2 times each; the step "
+        "updates others as well, and its operations are not told apart."
+    )
+
+
 @pytest.fixture
 def view(make_view: Callable[..., View], hostile: str) -> View:
     ranks = [
@@ -113,8 +130,11 @@ def view(make_view: Callable[..., View], hostile: str) -> View:
 def test_the_terminal_shows_it(view: View):
     text = terminal.render(view)
     assert "counted as often as it is done" in text
-    row = next(line for line in text.splitlines() if "248,879,616" in line)
-    assert row.split() == ["AdamW", "DDP", "2", "124,439,808", "248,879,616", "2", "2,986,555,392", "1,493,277,696"]
+    assert (
+        "AdamW on 2 ranks (DistributedDataParallel): 248,879,616 updates of 124,439,808 parameters in a step, 2 times "
+        "each; of the 2,986,555,392 operations of the optimizer phase in it, 1,493,277,696 were done again on another "
+        "rank."
+    ) in " ".join(text.split())
     assert "\x1b" not in text
 
 
