@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from auditor.fleet.inventory import Company, Inventory, Shipment
     from auditor.fleet.parts import Part
-    from auditor.fleet.pools import Tally
+    from auditor.fleet.series import Series
     from auditor.rules.classification import Answer
     from auditor.rules.expressions import Values
     from auditor.rules.model import RuleSet
@@ -36,13 +36,15 @@ class Books:
     inventory: Inventory
     as_of: date
     # What was worked out already.
-    tallies: dict[tuple[tuple[str, ...], date, bool | None], Tally] = field(default_factory=dict)  # of `pools`
+    series: dict[tuple[tuple[str, ...], str], Series] = field(default_factory=dict)  # of `pools`
+    missing: dict[tuple[str, bool], str] = field(default_factory=dict)  # of `pools`
     _classes: dict[tuple[str, str], Answer] = field(default_factory=dict)
     _printed: dict[tuple[str, date], Values] = field(default_factory=dict)
     _members: dict[tuple[str, date], Members] = field(default_factory=dict)
     _counted: dict[tuple[str, str], Range] = field(default_factory=dict)
     _laws: dict[date, str] = field(default_factory=dict)
     _to: dict[str, list[Shipment]] = field(default_factory=dict)
+    _owned: dict[str, list[Shipment]] = field(default_factory=dict)
     _groups: dict[str, list[Shipment]] = field(default_factory=dict)
 
     def day_of(self, shipment: Shipment) -> date:
@@ -59,21 +61,26 @@ class Books:
     def shipments_of_group(self, company: Company) -> list[Shipment]:
         """All of those who have, or may have, the company's ultimate parent."""
         if company.id not in self._groups:
-            companies = self.inventory.companies.values()
-            owners = {one.id for one in companies if same_group(one, company) is not False}
-            self._groups[company.id] = [one for one in self.inventory.shipments if one.owner.id in owners]
+            owners = (one for one in self.inventory.companies.values() if same_group(one, company) is not False)
+            self._groups[company.id] = [shipment for one in owners for shipment in self._shipments_of(one)]
         return self._groups[company.id]
+
+    def _shipments_of(self, owner: Company) -> list[Shipment]:
+        if not self._owned:
+            for one in self.inventory.shipments:
+                self._owned.setdefault(one.owner.id, []).append(one)
+        return self._owned.get(owner.id, [])
 
     def class_of(self, part: Part, day: date) -> Answer:
         """The class of a chip under the rule in force on a day."""
-        key = (part.id, self._law_of_classes(day))
+        key = (part.id, self.law_of_classes(day))
         if key not in self._classes:
             self._classes[key] = classify(self.ruleset, [part.circuit], as_of=day)
         return self._classes[key]
 
     def counted_tpp(self, shipment: Shipment, day: date) -> Range:
         """How much of a shipment rules count: its TPP where it is 3A090.a, nothing where it is not."""
-        key = (shipment.id, self._law_of_classes(day))
+        key = (shipment.id, self.law_of_classes(day))
         if key not in self._counted:
             self._counted[key] = self._count(shipment, day)
         return self._counted[key]
@@ -85,7 +92,7 @@ class Books:
         whole = tpp_of(shipment)
         return whole if possible == (COUNTED,) else Range(NOTHING.low, whole.high)
 
-    def _law_of_classes(self, day: date) -> str:
+    def law_of_classes(self, day: date) -> str:
         """The rule that gives classes on a day, or the day itself where none does."""
         if day not in self._laws:
             rule = class_rule(self.ruleset, as_of=day)
@@ -94,11 +101,15 @@ class Books:
 
     def inside(self, country: str, group: str, day: date) -> bool | None:
         """Whether a country is in a group on a day; None where that is not known."""
+        members = self.members(group, day)
+        return None if country in members.uncertain else country in members.inside
+
+    def members(self, group: str, day: date) -> Members:
+        """Who is in a group on a day."""
         key = (group, day)
         if key not in self._members:
             self._members[key] = self.ruleset.groups[group].on(day)
-        members = self._members[key]
-        return None if country in members.uncertain else country in members.inside
+        return self._members[key]
 
     def walk(self, rule_id: str, values: Values, day: date) -> Walked:
         """What a rule comes to on a day, with the numbers and groups that it prints for it."""

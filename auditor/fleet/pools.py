@@ -7,13 +7,13 @@ in either order; so no sum depends on the order of the rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from auditor.fleet.books import LIST, NOTHING
 from auditor.fleet.inventory import Extent, Shipment, Under, same_group
+from auditor.fleet.series import Names, Series, Tally, tally_of
 from auditor.rules.ranges import Range, greatest, sum_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from auditor.fleet.books import Books
     from auditor.fleet.inventory import Company
 
-_NOTHING = Fraction(0)
 _LICENSED_FROM = date(2025, 1, 1)  # the question of licensed_tpp_to_country: licensed since 2025
 
 
@@ -38,40 +37,6 @@ class Sum:
         return Sum(sum_of(self.tpp, other), self.because)
 
 
-@dataclass(slots=True)
-class Tally:
-    """Shipments added up. ``endless``: of how many there may be any amount."""
-
-    low: Fraction = _NOTHING
-    high: Fraction = _NOTHING
-    endless: int = 0
-    open_ids: set[str] = field(default_factory=set)  # of those that may count or not
-    open_chips: set[str] = field(default_factory=set)  # of those that count, as far as their chips do
-
-    @property
-    def tpp(self) -> Range:
-        """Where the sum lies."""
-        return Range(self.low, None if self.endless else self.high)
-
-    def add(self, name: str, part: Range, counts: bool | None) -> None:
-        """Take a shipment in: surely, or perhaps."""
-        self.low += part.low or _NOTHING
-        self.high += part.high or _NOTHING
-        self.endless += part.high is None
-        if part.low != part.high:
-            (self.open_ids if counts is None else self.open_chips).add(name)
-
-    def without(self, name: str, part: Range) -> Tally:
-        """The same without one that may count or not."""
-        return Tally(
-            low=self.low,
-            high=self.high - (part.high or _NOTHING),
-            endless=self.endless - (part.high is None),
-            open_ids=self.open_ids - {name},
-            open_chips=set(self.open_chips),
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When a sum is taken: at the end of a day, or on it around a shipment, which is ``included`` or still to come."""
@@ -81,24 +46,10 @@ class Moment:
     shipment: Shipment | None = None
     included: bool = False
 
-    def precedes(self, other: Shipment) -> bool | None:
-        """Whether another shipment came before; None where nobody says in which order."""
-        if self.shipment is None:
-            return other.made_by(self.day)
-        if other.day is None:
-            return None if self.day >= self.books.as_of else False
-        if self.shipment.day is None:
-            return True if other.made_by(self.books.as_of) else None
-        return None if other.day == self.day else other.day < self.day
-
-    def present(self, other: Shipment) -> bool | None:
-        """Whether chips of a shipment that came before are there."""
-        return False if other.gone is not None and other.gone <= self.day else self.precedes(other)
-
     def total(
         self,
         pool: tuple[str, ...],
-        among: Iterable[Shipment],
+        among: Callable[[], Iterable[Shipment]],
         belongs: Callable[[Shipment], bool | None],
         *,
         missing: str,
@@ -106,31 +57,39 @@ class Moment:
     ) -> Sum:
         """What shipments that belong come to; ``missing``: what else may, or "" where nothing else does.
 
-        ``pool``: a name for what is among and belongs. Around all shipments of a day such a sum is the same but for
-        themselves, so it is drawn up once.
+        ``pool``: a name for what is among and belongs, which are looked at once. ``present``: what is gone is left out.
         """
-        one = self.shipment
-        key = (pool, self.day, None if one is None else one.day is None)
-        if key not in self.books.tallies:
-            self.books.tallies[key] = self._tally(among, belongs, present=present)
-        tally = self.books.tallies[key]
-        if one is not None and one.id in tally.open_ids:  # as another of its day, it may have come before or not
-            tally = tally.without(one.id, self._part(one, None))
-            if self.included:
-                counts = belongs(one)
-                tally.add(one.id, self._part(one, counts), counts)
+        series = self._series(pool, among, belongs, present=present)
+        tally = self._tally(series, self.shipment)
         because = (missing, _open_words(tally.open_ids), _chip_words(tally.open_chips))
         return Sum(Range(tally.low, None) if missing else tally.tpp, tuple(filter(None, because)))
 
-    def _tally(self, among: Iterable[Shipment], belongs: Callable[[Shipment], bool | None], *, present: bool) -> Tally:
-        each = self.present if present else self.precedes
-        found = Tally()
-        for one in among:
-            counts = belongs(one)
-            counts = counts if counts is False else _both(counts, each(one))
-            if counts is not False:
-                found.add(one.id, self._part(one, counts), counts)
-        return found
+    def _series(
+        self,
+        pool: tuple[str, ...],
+        among: Callable[[], Iterable[Shipment]],
+        belongs: Callable[[Shipment], bool | None],
+        *,
+        present: bool,
+    ) -> Series:
+        key = (pool, self.books.law_of_classes(self.day))
+        if key not in self.books.series:
+            each = ((one, belongs(one)) for one in among())
+            members = ((one, counts) for one, counts in each if counts is not False)
+            self.books.series[key] = Series(members, self._part, leaving=present)
+        return self.books.series[key]
+
+    def _tally(self, series: Series, one: Shipment | None) -> Tally:
+        """The sum at this moment; what may have come before a shipment is without itself, which is no question."""
+        if one is None:
+            return series.at_end_of(self.day)
+        as_of = self.books.as_of
+        tally = series.around_undated(as_of) if one.day is None else series.around(self.day, undated=self.day >= as_of)
+        counts, part = series.belongs.get(one.id, False), self._part(one, None)
+        if counts is False:
+            return tally
+        tally = tally.without(one.id, part) if part.low != part.high else tally
+        return tally.plus(tally_of([(one.id, self._part(one, counts), counts)])) if self.included else tally
 
     def _part(self, shipment: Shipment, counts: bool | None) -> Range:
         counted = self.books.counted_tpp(shipment, self.day)
@@ -142,7 +101,7 @@ class Moment:
         others = self.books.inventory.elsewhere.get(country)
         own = self.total(
             ("licensed", country),
-            self.books.shipments_to(country),
+            lambda: self.books.shipments_to(country),
             lambda one: _counts_from_2025(one) and under(one, Under.LICENCE),
             missing="" if others else f"what others were licensed for to {country} is not stated (licensed_elsewhere)",
         )
@@ -152,7 +111,7 @@ class Moment:
         """Received under the exception LPP in a calendar year by everybody with the company's ultimate parent."""
         return self.total(
             ("lpp", company.id, str(year)),
-            self.books.shipments_of_group(company),
+            lambda: self.books.shipments_of_group(company),
             lambda one: _both(
                 (one.day or self.books.as_of).year == year and under(one, Under.LPP), same_group(one.owner, company)
             ),
@@ -163,7 +122,7 @@ class Moment:
         """Received under the exception AIA by the company."""
         return self.total(
             ("aia", company.id),
-            self.books.shipments_of_group(company),
+            lambda: self.books.shipments_of_group(company),
             lambda one: one.owner.id == company.id and under(one, Under.AIA),
             missing=self._missing(company, of_group=False),
         )
@@ -172,7 +131,7 @@ class Moment:
         """Installed by the company in a country."""
         return self.total(
             ("installed", company.id, country),
-            self.books.shipments_to(country),
+            lambda: self.books.shipments_to(country),
             lambda one: one.owner.id == company.id,
             missing=self._missing(company, of_group=False),
             present=True,
@@ -180,21 +139,22 @@ class Moment:
 
     def installed_in(self, country: str) -> Sum:
         """Installed in a country by all companies of the inventory."""
-        every = self.books.shipments_to(country)
-        return self.total(("installed", country), every, lambda _: True, missing="", present=True)
+        return self.total(
+            ("installed", country), lambda: self.books.shipments_to(country), lambda _: True, missing="", present=True
+        )
 
     def group_total(self, company: Company) -> Sum:
         """Installed by everybody with the company's ultimate parent."""
-        return self._of_group(company, "", lambda _: True)
+        return self._of_group(company, (), lambda _: True)
 
     def group_in(self, company: Company, country: str) -> Sum:
         """Of the group's total, what is in a country."""
-        return self._of_group(company, country, lambda other: other == country)
+        return self._of_group(company, (country,), lambda other: other == country)
 
-    def _of_group(self, company: Company, name: str, where: Callable[[str], bool | None]) -> Sum:
+    def _of_group(self, company: Company, name: tuple[str, ...], where: Callable[[str], bool | None]) -> Sum:
         return self.total(
-            ("group", company.id, name),
-            self.books.shipments_of_group(company),
+            ("group", company.id, *name),
+            lambda: self.books.shipments_of_group(company),
             lambda one: _both(where(one.site.country), same_group(one.owner, company)),
             missing=self._missing(company, of_group=True),
             present=True,
@@ -202,7 +162,9 @@ class Moment:
 
     def outside_list(self, company: Company) -> Sum:
         """Of the group's total, what is outside the AI-authorization list."""
-        return self._of_group(company, "outside the list", self._is_outside)
+        listed = self.books.members(LIST, self.day)
+        members = ("outside the list", *sorted(listed.inside), "", *sorted(listed.uncertain))
+        return self._of_group(company, members, self._is_outside)
 
     def largest_outside(self, company: Company) -> Sum:
         """Of the group's total, what is in the one country outside the list that has most of it."""
@@ -217,7 +179,7 @@ class Moment:
 
     def outside_us(self, company: Company) -> Sum:
         """Of the group's total, what is outside the United States."""
-        return self._of_group(company, "outside the United States", lambda country: country != "US")
+        return self._of_group(company, ("outside the United States",), lambda country: country != "US")
 
     def _is_outside(self, country: str) -> bool | None:
         inside = self.books.inside(country, LIST, self.day)
@@ -225,6 +187,12 @@ class Moment:
 
     def _missing(self, company: Company, *, of_group: bool) -> str:
         """What is not in the file of the company, or of its whole group; "" where nobody holds anything back."""
+        key = (company.id, of_group)
+        if key not in self.books.missing:
+            self.books.missing[key] = self._missing_words(company, of_group=of_group)
+        return self.books.missing[key]
+
+    def _missing_words(self, company: Company, *, of_group: bool) -> str:
         group = [one for one in self.books.inventory.companies.values() if same_group(one, company)]
         whole = any(one.complete is Extent.GROUP for one in group)
         if whole or (company.complete is Extent.COMPANY and not of_group):
@@ -249,16 +217,16 @@ def _both(one: bool | None, other: bool | None) -> bool | None:
     return None if one is None or other is None else True
 
 
-def _open_words(ids: set[str]) -> str:
+def _open_words(ids: Names) -> str:
     """Of shipments that may count or not."""
-    if not ids:
+    if not ids.number:
         return ""
     return (
         f"whether these count is open, by what they go under, in which order they came, or whose their owners are:"
-        f" {', '.join(sorted(ids))}"
+        f" {ids.words}"
     )
 
 
-def _chip_words(ids: set[str]) -> str:
+def _chip_words(ids: Names) -> str:
     """Of shipments that count, as far as their chips do."""
-    return f"how much TPP of 3A090.a these are is not known: {', '.join(sorted(ids))}" if ids else ""
+    return f"how much TPP of 3A090.a these are is not known: {ids.words}" if ids.number else ""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from auditor.report.layout import Block, Bullets, Heading, Paragraph, Table
-from auditor.report.words import listing, standing_words
+from auditor.report.words import listing, powers, standing_words
 from auditor.rules.model import HOLDING
 from auditor.rules.paragraphs import NONE, UNDETERMINED
 
@@ -107,7 +107,7 @@ def blocks(groups: Groups) -> Iterator[Block]:
     for weight, several in groups:
         yield Paragraph(f"{weight}:", "strong")
         if weight is Weight.NOTHING:
-            yield Bullets(tuple(f"{one.title} ({one.id})" for one in several))
+            yield Bullets(tuple(f"{powers(one.title)} ({one.id})" for one in several))
         else:
             yield _table(several)
     yield Paragraph(

@@ -83,7 +83,8 @@ def blocks(page: Checked) -> Iterator[Block]:
         )
     )
     if page.explained is not None:
-        yield from explaining.blocks(page.explained, subject)
+        expected = warnings.expected_words(page.outlook, page.explained.rule)
+        yield from explaining.blocks(page.explained, subject, expected)
     else:
         yield from _thresholds(page)
         yield from warnings.blocks(page.outlook, page.marks)

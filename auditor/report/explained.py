@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph
-from auditor.report.words import listing, plural, status_words
+from auditor.report.words import listing, plural, powers, status_words
 from auditor.rules.expressions import Members, Unit
 from auditor.rules.ranges import Range
 
@@ -23,14 +23,15 @@ _ANSWERS = {True: "yes", False: "no", None: "open"}
 _MOST_MEMBERS = 8
 
 
-def blocks(found: Explanation, subject: Subject) -> Iterator[Block]:
-    """The page on one rule."""
+def blocks(found: Explanation, subject: Subject, expected: str = "") -> Iterator[Block]:
+    """The page on one rule. ``expected``: when its line is reached, in a sentence; "" where it has none."""
     rule = found.rule
     binds = "binds" if rule.binds_on(subject.as_of, subject.mode) else "does not bind"
-    yield Heading(f"{rule.title} ({rule.id})")
+    yield Heading(f"{powers(rule.title)} ({rule.id})")
     yield Pairs(
         (
             ("answer", f"{found.outcome}; the rule {binds} on {subject.as_of}, {subject.mode.replace('_', ' ')}"),
+            *((("expected", expected),) if expected else ()),
             ("authority", rule.authority),
             ("citation", rule.citation),
             ("status", f"{status_words(rule.status_on(subject.as_of).standing)}: {rule.note_on(subject.as_of)}"),

@@ -69,7 +69,7 @@ def render(judged: Judged, catalogue: Catalogue, mode: Mode) -> str:
             installed=_pictures(
                 lambda kind, width: fleet_charts.by_country(_columns(judged), name=f"countries-{kind}", width=width)
             ),
-            lines=_lines,
+            lines=lambda rule, found: _lines(judged, rule, found),
             binds=lambda one: say.binding({each: one.binds(judged.books, each) for each in Mode}),
             schedules=_schedules(judged),
             say=say,
@@ -99,8 +99,8 @@ def _pictures(draw: Callable[[str, int], str]) -> list[tuple[str, Markup]]:
     return [(kind, markup(draw(kind, width))) for kind, width in _SIZES]
 
 
-def _lines(rule: str, found: Sequence[Position]) -> list[tuple[str, Markup]]:
-    bars = [_bar(one) for one in found]
+def _lines(judged: Judged, rule: str, found: Sequence[Position]) -> list[tuple[str, Markup]]:
+    bars = [_bar(judged, one) for one in found]
     return _pictures(
         lambda kind, width: fleet_charts.against_lines(
             bars, name=f"{rule}-{kind}", title="What is used of each line", width=width
@@ -108,12 +108,12 @@ def _lines(rule: str, found: Sequence[Position]) -> list[tuple[str, Markup]]:
     )
 
 
-def _bar(one: Position) -> Bar:
+def _bar(judged: Judged, one: Position) -> Bar:
     most = one.used.high
     limit = one.line.low if one.line is not None else None
     told = f"{say.span(one.used)} of {say.span(one.line)} TPP" if one.line is not None else say.span(one.used)
     return Bar(
-        name=f"{one.subject}: {say.verdict(one)}",
+        name=f"{say.subject(judged, one)}: {say.verdict(one)}",
         told=told,
         used=int(one.used.low or 0),
         most=None if most is None else int(most),

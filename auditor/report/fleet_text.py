@@ -38,7 +38,7 @@ def blocks(judged: Judged, catalogue: Catalogue, mode: Mode) -> Iterator[Block]:
     yield from _shipments(judged)
     yield from _lines(judged, catalogue)
     for one in judged.universal:
-        yield from _universal(one, catalogue)
+        yield from _universal(judged, one, catalogue)
     yield from _rules(judged)
     yield Paragraph(say.NOTICE, "quiet")
 
@@ -112,7 +112,7 @@ def _lines(judged: Judged, catalogue: Catalogue) -> Iterator[Block]:
         yield Bullets(tuple(because))
     if judged.schedule:
         yield Heading("Allocations to come, with what is planned by then")
-        rows = tuple((one.day.isoformat(), *_line(one, catalogue)) for one in judged.schedule)
+        rows = tuple((one.day.isoformat(), *_line(judged, one, catalogue)) for one in judged.schedule)
         yield Table(("from", *_COLUMNS), rows, frozenset({2, 3, 4, 5}), 1)
 
 
@@ -124,12 +124,12 @@ def _of_rule(judged: Judged, found: Sequence[Position], catalogue: Catalogue) ->
     modes = say.binding({mode: first.binds(judged.books, mode) for mode in Mode})
     title = judged.books.ruleset.find(first.rule).title
     yield Paragraph(f"{title} ({first.rule}; binds as {modes}): {first.measure}", "strong")
-    yield Table(_COLUMNS, tuple(_line(one, catalogue) for one in found), right=frozenset({1, 2, 3, 4}))
+    yield Table(_COLUMNS, tuple(_line(judged, one, catalogue) for one in found), right=frozenset({1, 2, 3, 4}))
 
 
-def _line(one: Position, catalogue: Catalogue) -> tuple[str, ...]:
+def _line(judged: Judged, one: Position, catalogue: Catalogue) -> tuple[str, ...]:
     return (
-        one.subject,
+        say.subject(judged, one),
         say.span(one.used),
         say.span(one.line),
         say.span(one.left),
@@ -138,14 +138,18 @@ def _line(one: Position, catalogue: Catalogue) -> tuple[str, ...]:
     )
 
 
-def _universal(one: Universal, catalogue: Catalogue) -> Iterator[Block]:
+def _universal(judged: Judged, one: Universal, catalogue: Catalogue) -> Iterator[Block]:
     yield Heading(f"What {one.company.name} may still deploy where, as UVEU")
     yield Paragraph(
         f"Its group has {say.span(one.total)} TPP of 3A090.a. New chips make the total grow, and the shares with it."
     )
     each = equivalent_tpp(catalogue)
     rows = tuple(
-        (room.place, _room(room.tpp), _room(say.in_equivalents(room.tpp, each)) if room.tpp else "")
+        (
+            say.country(judged, room.place),
+            _room(room.tpp),
+            _room(say.in_equivalents(room.tpp, each)) if room.tpp else "",
+        )
         for room in one.rooms
     )
     yield Table(("place", "new chips, TPP", "H100"), rows, right=frozenset({1, 2}))

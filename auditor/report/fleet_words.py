@@ -9,6 +9,7 @@ from auditor.fleet import parts
 from auditor.fleet.rulings import Outcome, Path, Ruling
 from auditor.fleet.ways import WORLDWIDE
 from auditor.report.words import listing, plain_decimal, plural, status_words
+from auditor.rules import countries
 from auditor.rules.paragraphs import NONE
 
 if TYPE_CHECKING:
@@ -134,9 +135,13 @@ def rule_status(ruleset: RuleSet, rule: Rule, day: date) -> str:
 
 
 def diffusion_status(judged: Judged) -> str:
-    """Where the rule stands that asks for a licence to every destination, and all that came with it."""
-    rule = judged.books.ruleset.find(WORLDWIDE)
-    return f"{rule.citation}: {rule_status(judged.books.ruleset, rule, judged.books.as_of)}"
+    """Where the rule stands that asks for a licence to every destination, and all that came with it; in short."""
+    ruleset, day = judged.books.ruleset, judged.books.as_of
+    rule = ruleset.find(WORLDWIDE)
+    begun = rule.note_on(day).partition(". ")[0].rstrip(".")
+    since = rule.standing_since(day)
+    standing = status_words(rule.status_on(day).standing) + (f" since {since}" if since else "")
+    return f"{rule.citation}: {standing}. {begun}. The rest, with every source, stands at the end ({rule.id})."
 
 
 def said_words(judged: Judged, said: Said, day: date) -> str:
@@ -162,6 +167,7 @@ def rules_cited(judged: Judged) -> tuple[Rule, ...]:
         for ruling in rulings:
             named |= {one.rule for one in ruling.required_by}
             named |= {one.rule for path in ruling.paths for one in path.said}
+    named.add(WORLDWIDE)  # its status is told in any case
     return tuple(rule for rule in judged.books.ruleset.rules if rule.id in named)
 
 
@@ -172,9 +178,16 @@ def names(judged: Judged) -> dict[str, str]:
 
 
 def country(judged: Judged, code: str) -> str:
-    """A country by its code, and its name where it is printed."""
-    name = names(judged).get(code)
+    """A country by its code with its name, as the regulations print it where they do."""
+    name = names(judged).get(code) or countries.NAMES.get(code)
     return f"{code} {name}" if name else code
+
+
+def subject(judged: Judged, position: Position) -> str:
+    """Whose or where an amount is, with the name of the country that it ends in."""
+    before, code = position.subject[:-2], position.subject[-2:]
+    is_country = code in countries.CODES and (not before or before.endswith(" in "))
+    return before + country(judged, code) if is_country else position.subject
 
 
 def unanswered(rulings: Sequence[Ruling]) -> Iterator[tuple[Ruling, tuple[str, ...]]]:

@@ -86,7 +86,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    made.filters |= {"amount": _amount, "share": share, "named": _named, "linked": _linked}
+    made.filters |= {"amount": _amount, "share": share, "named": _named, "linked": _linked, "raised": svg.raised_powers}
     return made
 
 
@@ -106,7 +106,7 @@ def _amount(ops: int) -> Markup:
 
 
 def _named(rule_id: str, names: Mapping[str, str]) -> str:
-    return names[rule_id]
+    return svg.raised_powers(names[rule_id])
 
 
 def _linked(text: str) -> Markup:
@@ -128,7 +128,7 @@ def _breakdowns(view: View) -> list[tuple[str, list[tuple[str, int]]]]:
 
 def _lines(view: View) -> list[tuple[int, list[str]]]:
     """The thresholds, the lowest first, each with the names of the rules that draw it."""
-    return [(ops, [view.names[rule] for rule in rules]) for ops, rules in view.lines.items()]
+    return [(ops, [svg.raised_powers(view.names[rule]) for rule in rules]) for ops, rules in view.lines.items()]
 
 
 def _shown_phases(view: View) -> list[Phase]:

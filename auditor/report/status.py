@@ -76,7 +76,8 @@ def lines(reading: Reading | Job, now: datetime.datetime, live: Live | None = No
     if missing:
         yield f"{'not seen   ' if left_out else 'never began'} {missing}"
     yield from (f"not counted {text}" for text in left_out)
-    yield f"operations  {scientific(reading.operations.total)} so far, as recorded"
+    over = not missing and not left_out and bool(ranks) and all(status.state == "ended" for status in ranks)
+    yield f"operations  {scientific(reading.operations.total)} {'in total' if over else 'so far'}, as recorded"
     if live is not None:
         processes = f"{live.processes:,} process{'' if live.processes == 1 else 'es'}"
         ago = f"{max(now.timestamp() - live.at_s, 0.0):,.0f} s ago"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from auditor.report.words import clean
+from auditor.report.words import POWER, clean
 from auditor.units import scientific, with_prefix
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ def power(amount: int) -> str:
 def raised(exponent: int) -> str:
     """The power of ten: ``10²⁶``."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def raised_powers(text: str) -> str:
+    """The text of a pack with its powers of ten raised, as every amount on a page is."""
+    return POWER.sub(lambda found: (f"{found[1]} {TIMES} " if found[1] else "") + raised(int(found[2])), text)
 
 
 def linear_ticks(highest: int, number: int) -> list[int]:

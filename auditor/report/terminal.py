@@ -11,7 +11,17 @@ from auditor.report.devices import candidate_words, machine_words
 from auditor.report.judgement import class_words, other_rules, span_words
 from auditor.report.layout import Block, Bullets, Heading, Pairs, Paragraph, Table, Title
 from auditor.report.observation_page import alarm_blocks, observed_blocks
-from auditor.report.words import NOT_LEGAL_ADVICE, PHASE_WORDS, clip, joined, listing, percent, plural, standing_words
+from auditor.report.words import (
+    NOT_LEGAL_ADVICE,
+    PHASE_WORDS,
+    clip,
+    joined,
+    listing,
+    percent,
+    plural,
+    powers,
+    standing_words,
+)
 from auditor.units import scientific, share, threshold
 
 if TYPE_CHECKING:
@@ -114,7 +124,7 @@ def _thresholds(view: View) -> Iterator[Block]:
     )
     yield Table(columns, rows, right=frozenset({1, 2, 3}))
     for finding in view.rules:
-        yield Paragraph(f"{finding.title} ({finding.id})", "strong")
+        yield Paragraph(f"{powers(finding.title)} ({finding.id})", "strong")
         told = [
             ("status", statements.status(view, finding)),
             *(("earlier", text) for text in statements.earlier(view, finding)),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
+    from auditor.rules.model import Rule
     from auditor.warning.forecast import Falling, Forecast, Outlook
     from auditor.warning.pace import Rates
     from auditor.warning.passing import Mark
@@ -32,7 +33,7 @@ _BEGUN = {
     Begins.KNOWN: "it is known that the line will be reached",
     Begins.STARTED: "the training began",
 }
-_LATEST = "9999-12-31"
+_MOST_YEARS = 5000  # as whoever asks now, nobody has a calendar for the days after
 
 
 def blocks(found: Outlook, marks: Sequence[Mark]) -> Iterator[Block]:
@@ -131,11 +132,11 @@ def days(one: Forecast) -> tuple[str, str, str]:
 
 
 def day_words(moment_us: int | None) -> str:
-    """The day of a moment; what lies after the last day of a calendar is said to."""
+    """The day of a moment; of one after the last day of a calendar, how far off it is at least."""
     if moment_us is None:
         return "open"
     day = day_of(moment_us)
-    return f"after {_LATEST}" if day is None else day.isoformat()
+    return f"in over {_MOST_YEARS:,} years" if day is None else day.isoformat()
 
 
 def moment(moment_us: int) -> str:
@@ -148,9 +149,35 @@ def per_second(rate: Fraction) -> str:
     return scientific(int(rate * 10**6))
 
 
+def expected_words(found: Outlook, rule: Rule) -> str:
+    """When the line of a rule is reached, in sentences; "" where no line of it is looked ahead to."""
+    one = next((one for one in found.forecasts if one.rule.id == rule.id), None)
+    if one is None:
+        return ""
+    earliest, expected, latest = days(one)
+    if one.standing.reached:
+        return f"Its line was reached {_on(expected.removeprefix('reached '))}."
+    if found.fault or one.reaching is None:
+        return f"When its line is reached is not projected: {found.fault or 'the count is open'}."
+    plan = "no plan was given" if found.plan is None else _IN_THE_PLAN[one.met].format(found.plan.words)
+    band = f"{_on(expected)} (earliest {earliest}, latest {latest})"
+    return f"If training goes on as it did, its line is reached {band}; {plan}."
+
+
+_IN_THE_PLAN = {
+    True: "that is within the plan ({})",
+    False: "the plan ({}) ends before that",
+    None: "whether the plan ({}) reaches it is open",
+}
+
+
+def _on(day: str) -> str:
+    return f"on {day}" if day[:1].isdigit() else day
+
+
 def _between(reaching: Reaching) -> str:
     first, last = day_words(reaching.soonest_us), day_words(reaching.latest_us)
-    return f"on {first}" if first == last else f"between {first} and {last}, expected {day_words(reaching.expected_us)}"
+    return _on(first) if first == last else f"between {first} and {last}, expected {day_words(reaching.expected_us)}"
 
 
 def _duties(found: Outlook) -> Iterator[Block]:

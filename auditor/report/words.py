@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ PHASE_WORDS = {
 
 # Invisible or harmful to whoever reads: control and escape, direction overrides, surrogates, line separators.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+POWER = re.compile(r"(?:([0-9.]+) x )?10\^([0-9]+)")  # as packs write them
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -68,6 +70,11 @@ def _shown(character: str) -> str:
     if character in "\n\t\r":
         return " "
     return REPLACEMENT if unicodedata.category(character) in _HIDDEN_CATEGORIES else character
+
+
+def powers(text: str) -> str:
+    """The text with its powers of ten as amounts are written in a page of text: ``1e26``."""
+    return POWER.sub(lambda found: f"{found[1] or 1}e{found[2]}", text)
 
 
 def clip(text: str, limit: int) -> str:

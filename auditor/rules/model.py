@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -286,6 +287,12 @@ class Rule:
         """Where its text and all that is said of its standing up to a day was read, each once."""
         past = [source for status in self.history if status.since <= day for source in status.sources]
         return tuple(dict.fromkeys((*self.sources, *past)))
+
+    def standing_since(self, day: date) -> date | None:
+        """Since when it stands where it does on a day, whatever was noted meanwhile; None before its history."""
+        standing, past = self.status_on(day).standing, [one for one in self.history if one.since <= day]
+        same = list(itertools.takewhile(lambda one: one.standing is standing, reversed(past)))
+        return same[-1].since if same else None
 
     def note_on(self, day: date) -> str:
         """What is to be said of its standing on a day, and where that is later than its text was last seen."""

@@ -61,9 +61,9 @@ def test_the_text_says_what_is_open_and_why_it_is_not(fleet: Any) -> None:
         "LPP is undetermined: how much was received under LPP in 2026 is open: whether these count is open, by what",
         "which chip it is is not known (configs/examples/fleet.yaml:63)",
         "the headquarters of the ultimate parent of Selat Hosting are not stated (configs/examples/fleet.yaml:36)",
-        "IN 600,000,000 790,000,000 190,000,000 12,001 within",
-        "MY not known 790,000,000 at most 790,000,000 at most 49,898.9 undetermined",
-        "Sindhu Compute in IN 949,920,000 4,272,750,000 3,322,830,000 209,880.6 within",
+        "IN India 600,000,000 790,000,000 190,000,000 12,001 within",
+        "MY Malaysia not known 790,000,000 at most 790,000,000 at most 49,898.9 undetermined",
+        "Sindhu Compute in IN India 949,920,000 4,272,750,000 3,322,830,000 209,880.6 within",
         "Merlion Labs, 2026 15,832,000 26,900,000 11,068,000 699 within",
         "2027-01-01 Sindhu Compute in IN 4,907,920,000 5,064,000,000 156,080,000",
         "any other country in neither list 307,071,483 19,395.6",
@@ -71,6 +71,31 @@ def test_the_text_says_what_is_open_and_why_it_is_not(fleet: Any) -> None:
         "not legal advice",
     ):
         assert words in flat, words
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        ("2026-11-22", "codified, not enforced since 2025-05-13. Announced on 2025-05-13 as not to be enforced; still"),
+        ("2025-03-01", "in force since 2025-01-13. In effect; compliance was asked for from 2025-05-15 on."),
+        ("2025-01-12", "not yet published. The rule begins on 2025-01-13."),
+    ],
+)
+def test_the_status_of_the_diffusion_rule_is_told_in_short_at_the_top_and_whole_at_the_end(
+    fleet: Any, day: str, words: str
+) -> None:
+    lines = fleet("--as-of", day)[1].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("the rule on diffusion"))
+    end = lines.index("", start)
+    assert end - start <= 4
+    told = " ".join(" ".join(lines[start:end]).split())
+    assert f"90 FR 4544 (FR Doc 2025-00636, RIN 0694-AJ90): {words}" in told
+    assert told.endswith("stands at the end (us_ear_worldwide_case_2025).")
+    rules = " ".join(" ".join(lines[lines.index("The rules, and where they stand") :]).split())
+    assert "us_ear_worldwide_case_2025: BIS" in rules
+    if day == "2026-11-22":
+        assert "GAO held on 2026-05-12" in rules
+        assert "Sources: Weekly note on the Unified Agenda of 2026-08-14" in rules
 
 
 def test_the_mode_decides_the_exit_code_and_nothing_else_of_the_answers(fleet: Any) -> None:

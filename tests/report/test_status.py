@@ -12,6 +12,7 @@ import pytest
 from auditor.cli.main import main
 from auditor.ledger import read_ledger
 from auditor.report import status
+from auditor.units import scientific
 from tests.report.conftest import Writing, write
 
 STEP_OPS = 7 * 2 * 64 * 32 * 16
@@ -41,9 +42,17 @@ def test_all_that_ended(reading):
     lines = told(reading)
     assert "ranks       3 of 4 seen: 3 ended" in lines
     assert "never began 3" in lines
+    assert f"operations  {scientific(3 * RANK_OPS)} so far, as recorded" in lines
     rows = [line.split() for line in lines[-3:]]
     assert [row[:3] for row in rows] == [["0", "0", "ended"], ["1", "0", "ended"], ["2", "0", "ended"]]
     assert {row[-1] for row in rows} == {"1.000"}
+
+
+def test_a_job_that_ended_has_a_total(tmp_path):
+    reading = read_ledger(write(tmp_path / "whole", Writing(ranks=2, written_ranks=2)), recount=None)
+    assert f"operations  {scientific(2 * RANK_OPS)} in total, as recorded" in told(reading)
+    lines = told(altered(reading, rank_1={"sealed": False, "live": True}))
+    assert f"operations  {scientific(2 * RANK_OPS)} so far, as recorded" in lines
 
 
 @pytest.mark.parametrize(

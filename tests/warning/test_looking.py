@@ -201,6 +201,26 @@ def test_check_and_report_say_it_and_end_with_3_where_a_level_is_passed(
 
 
 @pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ((), "not projected: the run has ended, and no plan says that it goes on."),
+        (("--plan", "end=2040-12-31"), "its line is reached on 2028-01-"),
+        (("--plan", "end=2040-12-31"), "; that is within the plan (until the end of 2040-12-31 (UTC))."),
+        (("--plan", "operations=5e24"), "; the plan (5,000,000,000,000,000,000,000,000 operations) ends before that."),
+    ],
+)
+def test_an_explanation_says_when_the_line_is_reached(
+    ask: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, plan: tuple[str, ...], words: str
+) -> None:
+    price(monkeypatch)
+    _, text = ask("check", "--explain", "eu_ai_act_art51", *plan)
+    assert words in " ".join(text.partition("authority")[0].split())
+    assert "10^25" not in text.partition("authority")[0]
+    _, other = ask("check", "--explain", "us_ear_country_cap_2025", *plan)
+    assert "is reached" not in other.partition("authority")[0]
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["end=tomorrow"], "expected a date such as 2025-05-15"),
