@@ -240,7 +240,9 @@ def test_a_check_says_that_nothing_was_recounted_in_json_and_html(
     assert "NOT RECOUNTED" in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("asked", [["--require", "INCOMPLETE"], ["--key", "0" * 64], ["--head", "f"]])
+@pytest.mark.parametrize(
+    "asked", [["--resume", "FILE"], ["--require", "INCOMPLETE"], ["--key", "0" * 64], ["--head", "f"]]
+)
 def test_what_only_all_of_a_ledger_shows_is_refused_beside_ends(
     ledger: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
