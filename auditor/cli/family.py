@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.cli import generators
-from auditor.cli.reading import outside, read_directory, verdict_code
+from auditor.cli.reading import effort_of, outside, read_directory, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.ledger import Reading, read_public_key
 from auditor.ledger.effort import Effort
 from auditor.ledger.places import ledgers_below, segments_of
 from auditor.ledger.summed import read_ends
-from auditor.ledger.workers import usable_cores
 from auditor.lineage import declared
 from auditor.lineage.declared import Declared
 from auditor.lineage.family import Family
 from auditor.lineage.gather import lineage_of, model_of
 from auditor.rules.answers_file import GeneratorLedger
 
-_OF_THE_WHOLE = ("key", "require", "head", "witness_key", "quorum", "revocation")
+_OF_THE_WHOLE = ("resume", "key", "require", "head", "witness_key", "quorum", "revocation")
 
 
 def read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger] = ()) -> Family:
@@ -31,18 +30,23 @@ def read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger] = ()) -
     ``ledgers``: those that answers name for generators; they are read like the others.
     """
     _refuse_beside_ends(options)
+    with effort_of(options, course=True) as effort:
+        return _read(options, ledgers, effort)
+
+
+def _read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger], effort: Effort) -> Family:
     first, *rest = map(Path, options.directories)
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
     theirs = generators.read(ledgers, said)
     said = theirs.declared
     if segments_of(first).is_dir() and options.model is None:
-        reading = _held(options, first)
-        others = _others(options, [first, *theirs.directories], rest)
+        reading = _held(options, effort, first)
+        others = _others(options, effort, [first, *theirs.directories], rest)
     else:
-        found = _others(options, theirs.directories, [first, *rest])
+        found = _others(options, effort, theirs.directories, [first, *rest])
         reading = _latest([one for one in found if one.run_id not in theirs.data], options.model, said)
         others = [one for one in found if one is not reading]
-        reading = _held(options, reading.directory)
+        reading = _held(options, effort, reading.directory)
     theirs.refuse(reading)
     return Family.of(reading, [*others, *theirs.readings], said, theirs.data)
 
@@ -59,15 +63,11 @@ def _codes(readings: Sequence[Reading]) -> list[ExitCode]:
     return [ExitCode.PASS, *(verdict_code(one.verdict, None) for one in readings)]
 
 
-def _held(options: argparse.Namespace, directory: Path) -> Reading:
+def _held(options: argparse.Namespace, effort: Effort, directory: Path) -> Reading:
     if options.from_ends:
-        return read_ends(directory, workers=_jobs(options))
+        return read_ends(directory, workers=effort.workers)
     trusted = read_public_key(options.key) if options.key else None
-    return read_directory(directory, trusted, outside(options, directory), Effort(workers=_jobs(options)))
-
-
-def _jobs(options: argparse.Namespace) -> int:
-    return options.jobs or usable_cores()
+    return read_directory(directory, trusted, outside(options, directory), effort)
 
 
 def _refuse_beside_ends(options: argparse.Namespace) -> None:
@@ -76,19 +76,21 @@ def _refuse_beside_ends(options: argparse.Namespace) -> None:
     if options.from_ends and asked:
         name = f"--{asked[0].replace('_', '-')}"
         raise UsageError(
-            f"{name} with --from-ends: it asks for what the ends of segments do not show",
+            f"{name} with --from-ends: it is for reading all of a ledger, of which the ends are a part",
             remedy=f"Leave --from-ends out, or {name}.",
         )
 
 
-def _others(options: argparse.Namespace, known: Sequence[Path], directories: Sequence[Path]) -> list[Reading]:
+def _others(
+    options: argparse.Namespace, effort: Effort, known: Sequence[Path], directories: Sequence[Path]
+) -> list[Reading]:
     """The ledgers in and below the directories, each once, without those that are known."""
     paths = {path.resolve(): path for directory in directories for path in ledgers_below(directory)}
     for path in known:
         paths.pop(path.resolve(), None)
     if options.from_ends:
-        return [read_ends(path, workers=_jobs(options)) for path in paths.values()]
-    return [read_directory(path, effort=Effort(workers=_jobs(options))) for path in paths.values()]
+        return [read_ends(path, workers=effort.workers) for path in paths.values()]
+    return [read_directory(path, effort=effort) for path in paths.values()]
 
 
 def _latest(readings: Sequence[Reading], model: str | None, said: Declared) -> Reading:

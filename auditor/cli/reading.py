@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
+from auditor.console import say
 from auditor.errors import ExitCode, UsageError
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Reading, Recount, Verdict, read_ledger, read_public_key
 from auditor.ledger.cosigning import Witness, read_witness
+from auditor.ledger.earlier import open_earlier
 from auditor.ledger.effort import Effort
 from auditor.ledger.heads import find_heads
 from auditor.ledger.outside import NOTHING, Held, Outside
@@ -35,6 +38,22 @@ def read_directory(
     """The ledger in a directory, every total recounted, by as many processes as there are cores."""
     effort = effort or Effort(workers=usable_cores())
     return read_ledger(directory, recount=recount(), trusted_key=trusted_key, outside=held_outside, effort=effort)
+
+
+@contextlib.contextmanager
+def effort_of(options: argparse.Namespace, *, course: bool) -> Iterator[Effort]:
+    """How the command line has ledgers read; what an earlier, interrupted call has read stays."""
+    jobs = options.jobs or usable_cores()
+    if not options.resume:
+        yield Effort(workers=jobs, course=course)
+        return
+    with open_earlier(Path(options.resume), TABLE.digest) as earlier:
+        if len(earlier):
+            say(
+                f"{len(earlier)} segments were read before ({options.resume}); one that is unchanged, and was read for"
+                " the same verb, is not read again"
+            )
+        yield Effort(workers=jobs, course=course, earlier=earlier)
 
 
 def outside(options: argparse.Namespace, directory: Path) -> Outside:

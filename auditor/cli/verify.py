@@ -7,14 +7,9 @@ import sys
 from pathlib import Path
 
 from auditor.cli import attested, proofs
-from auditor.cli.reading import read, verdict_code
-from auditor.console import say
+from auditor.cli.reading import effort_of, read, verdict_code
 from auditor.errors import UsageError
-from auditor.formulas import TABLE
 from auditor.ledger import Reading, Verdict
-from auditor.ledger.earlier import open_earlier
-from auditor.ledger.effort import Effort
-from auditor.ledger.workers import usable_cores
 from auditor.report.words import clean, plural
 from auditor.units import in_full
 
@@ -39,14 +34,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace) -> Reading:
-    """The ledger without its course, which nothing here shows; what an earlier, interrupted call has read stays."""
-    jobs = options.jobs or usable_cores()
-    if not options.resume:
-        return read(options, Effort(workers=jobs, course=False))
-    with open_earlier(Path(options.resume), TABLE.digest) as earlier:
-        if len(earlier):
-            say(f"{len(earlier)} segments were read before ({options.resume}), and are not read again where unchanged")
-        return read(options, Effort(workers=jobs, course=False, earlier=earlier))
+    """The ledger without its course, which nothing here shows."""
+    with effort_of(options, course=False) as effort:
+        return read(options, effort)
 
 
 def _lines(reading: Reading, directory: Path) -> list[str]:

@@ -16,9 +16,10 @@ reads one segment and `contents` checks what it says, with `prices` for its tall
 `notices` for the rest; `reading` gives the verdict on a directory, in `findings`' words; `held` compares a ledger with
 heads of it that somebody noted.
 
-Where there are very many segments, `ends` tells what each came to from its end alone and `merging` adds that up;
-`effort` reads them in several processes (`workers`) and goes on from an `earlier` reading; `compressing` makes sealed
-ones smaller, which `packed` reads as what they were.
+Where there are very many segments, `ends` tells what each came to from its end alone, `merging` adds that up and
+`summed` makes a reading of it; `detail` bounds what is kept of each for drawing; `effort` reads them in several
+processes (`workers`) and goes on from an `earlier` reading; `compressing` makes sealed ones smaller, which `packed`
+reads as what they were.
 
 What shows that a ledger was written anew is kept by others: `noting` is about heads in other segments, `heads` about
 those that are given away, `signed` and `cosigning` read them, `outside` holds a ledger against them. `proofs` are short

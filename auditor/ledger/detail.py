@@ -26,13 +26,13 @@ FULL = Detail(points=2048, sights=4096)
 
 
 def detail_for(segments: int) -> Detail:
-    """What is kept of each of so many segments that are read together."""
-    share = max(segments, 1)
+    """What is kept of each of so many segments that are read together; one more seldom changes it."""
     return Detail(
-        points=_even(min(FULL.points, max(_FEWEST_POINTS, _POINTS_IN_ALL // share))),
-        sights=_even(min(FULL.sights, max(_FEWEST_SIGHTS, _SIGHTS_IN_ALL // share))),
+        points=min(FULL.points, max(_FEWEST_POINTS, _share(_POINTS_IN_ALL, segments))),
+        sights=min(FULL.sights, max(_FEWEST_SIGHTS, _share(_SIGHTS_IN_ALL, segments))),
     )
 
 
-def _even(number: int) -> int:
-    return number - number % 2
+def _share(of_all: int, segments: int) -> int:
+    """A power of two."""
+    return int(2 ** ((of_all // max(segments, 1)).bit_length() - 1))

@@ -1,8 +1,8 @@
-"""What a verification that was interrupted had read, so that the next one goes on from there.
+"""What a reading that was interrupted had read, so that the next one goes on from there.
 
-It is a file of whoever verifies, a line for each segment that was read to its end: which file it was (its place on the
-disk, size and times) and what was found. A segment whose file has changed since is read again. The verdict rests on
-this file as on the verifier itself, so it is to be kept where nobody else can write.
+It is a file of whoever reads, a line for each segment that was read to its end: which file it was (its place on the
+disk, size and times), how much of it was kept for drawing, and what was found. A segment whose file has changed since
+is read again. The verdict rests on this file as on the reader itself, so it is to be kept where nobody else can write.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import json
 from typing import IO, TYPE_CHECKING, Any
 
 from auditor.errors import AuditorError, LedgerUnwritable, UsageError
+from auditor.ledger.curve import Point
+from auditor.ledger.detail import Detail
 from auditor.ledger.inspection import SegmentReading
 from auditor.ledger.notes import Head
 from auditor.ledger.notices import NotedGap
@@ -34,12 +36,13 @@ _ANOTHER = "Name another file with --resume: this one is left as it is."
 _CUT_BYTES = len('{"formulas":"')  # a header begins with these, whatever follows
 _PLAIN = {"str": str, "int": int, "bool": bool}
 Mark = tuple[int, ...]
+_Key = tuple[str, Mark, Detail]
 
 
 class Earlier:
     """Readings by file; each new one is with the operating system before the next is begun."""
 
-    def __init__(self, file: IO[bytes], known: dict[tuple[str, Mark], SegmentReading]) -> None:
+    def __init__(self, file: IO[bytes], known: dict[_Key, SegmentReading]) -> None:
         self._file = file
         self._known = known
 
@@ -55,16 +58,16 @@ class Earlier:
             return None
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    def find(self, path: Path) -> SegmentReading | None:
-        """What was found in the file when it was as it is now."""
+    def find(self, path: Path, detail: Detail) -> SegmentReading | None:
+        """What was found in the file when it was as it is now, where so much of it was kept."""
         mark = self.mark(path)
-        return self._known.get((path.name, mark)) if mark else None
+        return self._known.get((path.name, mark, detail)) if mark else None
 
-    def add(self, path: Path, mark: Mark | None, reading: SegmentReading | Unreadable) -> None:
+    def add(self, path: Path, mark: Mark | None, detail: Detail, reading: SegmentReading | Unreadable) -> None:
         """It was read, and was this file before that; kept, unless it may still change or could not be read."""
         if mark is None or mark != self.mark(path) or not isinstance(reading, SegmentReading) or reading.live:
             return
-        plain = {"file": path.name, "mark": list(mark), "reading": _to_plain(reading)}
+        plain = {"file": path.name, "mark": list(mark), "detail": list(detail), "reading": _to_plain(reading)}
         self._file.write(_line(plain))
         self._file.flush()
 
@@ -110,11 +113,11 @@ def _is_ours(lines: Sequence[bytes]) -> bool:
     return False
 
 
-def _known(lines: list[bytes]) -> Iterator[tuple[tuple[str, Mark], SegmentReading]]:
+def _known(lines: list[bytes]) -> Iterator[tuple[_Key, SegmentReading]]:
     for line in lines:
-        with contextlib.suppress(AuditorError, ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(AuditorError, ValueError, LookupError, TypeError, RecursionError):
             plain = json.loads(line)
-            yield (plain["file"], tuple(plain["mark"])), _read_plain(plain["reading"])
+            yield (plain["file"], tuple(plain["mark"]), Detail(*plain["detail"])), _read_plain(plain["reading"])
 
 
 def _line(plain: object) -> bytes:
@@ -138,15 +141,33 @@ def _read_amounts(plain: Any) -> Operations:
     return Operations.from_rows(rows, unpriced)
 
 
+def _points(points: Sequence[Point]) -> object:
+    """Points alike share their amounts, in the file as in memory."""
+    amounts = {id(point.operations): point.operations for point in points}
+    numbers = {name: number for number, name in enumerate(amounts)}
+    rows = [(*point[:-1], numbers[id(point.operations)]) for point in points]
+    return {"amounts": list(map(_amounts, amounts.values())), "rows": rows}
+
+
+def _read_points(plain: Any) -> tuple[Point, ...]:
+    amounts = list(map(_read_amounts, plain["amounts"]))
+    return tuple(
+        Point(int(first_step), int(steps), int(elapsed_us), str(time), amounts[number])
+        for first_step, steps, elapsed_us, time, number in plain["rows"]
+    )
+
+
 def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(map(convert, values))
 
 
+_RECORDS = ("second_opinions", "updates", "hardware", "recovered", "rotations", "weights", "alerts")
 # How fields are written that are not plain themselves, and read again.
 _WRITERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _text,
+    "points": _points,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _amounts),
-    **dict.fromkeys(("second_opinions", "updates", "recovered", "rotations", "weights", "alerts"), _each(_text)),
+    **dict.fromkeys(_RECORDS, _each(_text)),
     "resumed": _each(lambda one: (one.line, one.step, _text(one.body))),
     "exit": lambda body: body and _text(body),
 }
@@ -156,10 +177,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "gaps": _each(lambda plain: NotedGap(*plain)),
     "keys": tuple,
     "noted": _each(tuple),
-    "points": tuple,
-    "hardware": tuple,
+    "points": _read_points,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
-    **dict.fromkeys(("second_opinions", "updates", "recovered", "rotations", "weights", "alerts"), _each(_body)),
+    **dict.fromkeys(_RECORDS, _each(_body)),
     "resumed": _each(lambda plain: ResumedAt(plain[0], plain[1], _body(plain[2]))),
     "exit": lambda text: text and _body(text),
 }

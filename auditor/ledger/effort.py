@@ -30,7 +30,7 @@ class Effort:
 
     workers: int = 1
     course: bool = True
-    earlier: Earlier | None = None  # what was read before; only without the course
+    earlier: Earlier | None = None  # what was read before
 
     def workers_for(self, paths: Sequence[Path]) -> int:
         """How many processes these files are worth."""
@@ -55,13 +55,13 @@ def read_all(paths: Sequence[Path], recount: Recount | None, effort: Effort) -> 
     if earlier is None:
         yield from spread(read, paths, workers=effort.workers_for(paths))
         return
-    known = {path: earlier.find(path) for path in paths}
+    known = {path: earlier.find(path, detail) for path in paths}
     left = [path for path in paths if known[path] is None]
     marks = {path: earlier.mark(path) for path in left}
     found = zip(left, spread(read, left, workers=effort.workers_for(left)), strict=True)
     fresh: dict[Path, SegmentReading | Unreadable] = {}
     for path, reading in found:
-        earlier.add(path, marks[path], reading)
+        earlier.add(path, marks[path], detail, reading)
         fresh[path] = reading
     for path in paths:
         yield known[path] or fresh[path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from auditor.ledger.findings import SUMMED
 from auditor.report import cases
 from auditor.report import explained as explaining
 from auditor.report import warning as warnings
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from auditor.warning.passing import Mark
 
 SCHEMA = "auditor.check/1"
+_MOST_REASONS = 20
 MODE_WORDS = {
     Mode.AS_CODIFIED: "as codified: every rule that is printed as in effect binds, enforced or not",
     Mode.AS_ENFORCED: "as enforced: a rule that its authority does not ask to be met on that day does not bind",
@@ -70,8 +72,7 @@ def blocks(page: Checked) -> Iterator[Block]:
         if str(one.verdict) in UNTRUSTED_VERDICTS:
             words = f"The record of the run {one.run_id} is {one.verdict}: {_words(one)}."
             yield Paragraph(f"DO NOT RELY ON THIS. {words}", "bad")
-    if reading.ends is not None:
-        yield Paragraph(f"NOT RECOUNTED. {not_recounted(reading.ends)}", "open")
+    yield from _not_recounted(reading)
     yield Pairs(
         (
             ("run", f"{reading.run_id} ({reading.model or 'no name given'})"),
@@ -93,6 +94,16 @@ def blocks(page: Checked) -> Iterator[Block]:
     yield Heading("Packs")
     yield Pairs(tuple((pack.name, f"version {pack.version}, {pack.digest}") for pack in subject.ruleset.packs))
     yield Paragraph(NOT_LEGAL_ADVICE, "quiet")
+
+
+def _not_recounted(reading: Reading) -> Iterator[Block]:
+    """That only ends were read, and what these say is wrong or missing."""
+    if reading.ends is None:
+        return
+    yield Paragraph(f"NOT RECOUNTED. {not_recounted(reading.ends)}", "open")
+    reasons = tuple(reason for reason in reading.reasons if reason != SUMMED.text)
+    if reasons:
+        yield Bullets(reasons[:_MOST_REASONS])
 
 
 def _words(reading: Reading) -> str:

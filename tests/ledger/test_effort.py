@@ -78,13 +78,27 @@ def test_several_processes_find_what_one_does(many, course):
     assert read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=course, workers=3)) == alone
 
 
-def test_what_was_read_before_is_as_it_was_read(many, tmp_path):
-    alone = read_ledger(many.directory, recount=RECOUNT, effort=SLIM)
+@pytest.mark.parametrize("course", [True, False])
+def test_what_was_read_before_is_as_it_was_read(many, tmp_path, course, monkeypatch):
+    alone = read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=course))
     for known in (0, 6):
         with open_earlier(tmp_path / "state", TABLE.digest) as earlier:
             assert len(earlier) == known
-            effort = Effort(course=False, workers=2, earlier=earlier)
+            effort = Effort(course=course, workers=2, earlier=earlier)
             assert read_ledger(many.directory, recount=RECOUNT, effort=effort) == alone
+        monkeypatch.setattr("auditor.ledger.effort.read_segment", _read_again)
+
+
+def _read_again(*_, **__):
+    raise AssertionError("a segment is read again")
+
+
+def test_what_was_read_without_the_course_is_read_again_for_it(many, tmp_path):
+    for course, known in ((False, 0), (True, 6), (True, 12), (False, 12)):
+        with open_earlier(tmp_path / "state", TABLE.digest) as earlier:
+            assert len(earlier) == known
+            found = read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=course, earlier=earlier))
+        assert any(segment.points and segment.hardware for segment in found.segments) is course
 
 
 def test_a_segment_that_changed_since_is_read_again(many, tmp_path):
@@ -112,6 +126,23 @@ def test_other_formulas_and_other_files_begin_anew(many, tmp_path):
             assert len(earlier) == 0
     with pytest.raises(LedgerUnwritable, match="cannot be used"), open_earlier(tmp_path, TABLE.digest):
         pass
+
+
+def test_a_report_goes_on_too(run, tmp_path, capsys):
+    for rank in range(3):
+        run.segment(rank=rank, expected_ranks=3)
+    arguments = ["report", str(run.directory), "--format", "json", "--jobs", "2"]
+    assert main(arguments) == 0
+    alone = json.loads(capsys.readouterr().out)
+    for known in (0, 3):
+        assert main([*arguments, "--resume", str(tmp_path / "state")]) == 0
+        shown = capsys.readouterr()
+        assert bool(known) is (f"{known} segments were read before" in shown.err)
+        found = json.loads(shown.out)
+        for changing in ("generated", "warning"):
+            found.pop(changing, None)
+            alone.pop(changing, None)
+        assert found == alone
 
 
 @pytest.mark.parametrize("place", ["a note", "a segment", "half a line", "a list"])

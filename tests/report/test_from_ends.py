@@ -238,9 +238,14 @@ def test_a_check_says_that_nothing_was_recounted_in_json_and_html(
     Draft202012Validator(json.loads((root / "configs/schema/check.schema.json").read_text())).validate(plain)
     assert (plain["ledger"], plain["recounted"]) == ("SUMMED", False)
     assert "NOT RECOUNTED" in page.read_text(encoding="utf-8")
+    next((ledger / "segments").glob("rank-00001*")).unlink()
+    assert main(["check", str(ledger), "--from-ends"]) == 0
+    assert "1 of 2 ranks left no segment: 1." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("asked", [["--require", "INCOMPLETE"], ["--key", "0" * 64], ["--head", "f"]])
+@pytest.mark.parametrize(
+    "asked", [["--resume", "FILE"], ["--require", "INCOMPLETE"], ["--key", "0" * 64], ["--head", "f"]]
+)
 def test_what_only_all_of_a_ledger_shows_is_refused_beside_ends(
     ledger: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import argparse
 from auditor.cli.arguments.shared import (
     Parser,
     add_day_arguments,
+    add_effort_arguments,
     add_ends_arguments,
     add_family_arguments,
     add_jobs_argument,
@@ -32,12 +33,7 @@ def add_verify(verbs: argparse._SubParsersAction[Parser]) -> None:
     add_ledger_arguments(verify, "?")
     verify.add_argument("--proof", metavar="FILE", help="check this proof (`auditor prove`) in place of a ledger")
     verify.add_argument("--attestation", metavar="FILE", help="what `auditor attest` wrote; --key is then its signer's")
-    verify.add_argument(
-        "--resume",
-        metavar="FILE",
-        help="go on where an interrupted call stood that was given this file, and note there what was read",
-    )
-    add_jobs_argument(verify)
+    add_effort_arguments(verify)
     verify.add_argument("--weights", metavar="PATH", help="the weight file, or the directory of them, that it is of")
 
 

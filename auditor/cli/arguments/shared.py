@@ -121,14 +121,24 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_effort_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb reads all of a ledger, in several processes, and may go on where an earlier call stood."""
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on where an interrupted call stood that was given this file, and note there what was read",
+    )
+    add_jobs_argument(parser)
+
+
 def add_ends_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb may leave it at the ends of segments, and reads them in several processes."""
+    """The verb may leave it at the ends of segments, instead of reading all of them."""
+    add_effort_arguments(parser)
     parser.add_argument(
         "--from-ends",
         action="store_true",
         help="from the signed ends of segments alone, as `auditor merge` adds them up: quick, and not recounted",
     )
-    add_jobs_argument(parser)
 
 
 def add_rules_argument(parser: argparse.ArgumentParser) -> None:
