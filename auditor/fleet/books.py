@@ -39,6 +39,8 @@ class Books:
     series: dict[tuple[tuple[str, ...], str], Series] = field(default_factory=dict)  # of `pools`
     missing: dict[tuple[str, bool], str] = field(default_factory=dict)  # of `pools`
     _classes: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    _names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _walked: dict[tuple[object, ...], Walked] = field(default_factory=dict)
     _printed: dict[tuple[str, date], Values] = field(default_factory=dict)
     _members: dict[tuple[str, date], Members] = field(default_factory=dict)
     _counted: dict[tuple[str, str], Range] = field(default_factory=dict)
@@ -112,9 +114,24 @@ class Books:
         return self._members[key]
 
     def walk(self, rule_id: str, values: Values, day: date) -> Walked:
-        """What a rule comes to on a day, with the numbers and groups that it prints for it."""
-        rule = self.ruleset.find(rule_id)
-        return walk(rule, {**values, **self.printed(rule_id, day)})
+        """What a rule comes to on a day, with the numbers and groups that it prints for it.
+
+        It is walked once for all shipments of which its tests see the same.
+        """
+        printed = self.printed(rule_id, day)
+        seen = {name: printed.get(name) or values.get(name) for name in self._names_in(rule_id)}
+        key = (rule_id, *seen.values())
+        if key not in self._walked:
+            known = {name: result for name, result in seen.items() if result is not None}
+            self._walked[key] = walk(self.ruleset.find(rule_id), known)
+        return self._walked[key]
+
+    def _names_in(self, rule_id: str) -> tuple[str, ...]:
+        """The names in the tests of a rule."""
+        if rule_id not in self._names:
+            expressions = self.ruleset.find(rule_id).expressions
+            self._names[rule_id] = tuple(sorted({name for one in expressions for name in one.names}))
+        return self._names[rule_id]
 
     def printed(self, rule_id: str, day: date) -> Values:
         """The numbers and groups that a rule prints for a day."""

@@ -53,6 +53,8 @@ def _lines(block: Block, width: int) -> Iterator[str]:
 
 def columns_of(text: str) -> int:
     """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
     return sum(_columns_of_character(character) for character in text)
 
 

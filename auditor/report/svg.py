@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_AMOUNT = re.compile(r"(?<![\w.])([0-9]+(?:\.[0-9]+)?)e([0-9]+)(?![\w.]*\w)")  # as `scientific` writes them
 TIMES = "\N{MULTIPLICATION SIGN}"
 _NARROW = 480  # px under which there is room for fewer marks
 
@@ -79,8 +81,15 @@ def raised(exponent: int) -> str:
 
 
 def raised_powers(text: str) -> str:
-    """The text of a pack with its powers of ten raised, as every amount on a page is."""
-    return POWER.sub(lambda found: (f"{found[1]} {TIMES} " if found[1] else "") + raised(int(found[2])), text)
+    """The text of a pack, or about a count, with its powers of ten raised, as every amount on a page is."""
+    return _AMOUNT.sub(_raised, POWER.sub(_raised, text))
+
+
+def _raised(found: re.Match[str]) -> str:
+    mantissa, exponent = found[1], found[2]
+    short = mantissa.rstrip("0").rstrip(".") if mantissa and "." in mantissa else mantissa
+    ten = raised(int(exponent))
+    return ten if short in (None, "1") else f"{short} {TIMES} {ten}"
 
 
 def linear_ticks(highest: int, number: int) -> list[int]:

@@ -63,6 +63,8 @@ def ledger_words(verdict: str, *, from_ends: bool) -> str:
 
 def clean(text: str) -> str:
     """The text on one line, with every character that could act on a screen instead of showing replaced."""
+    if text.isprintable():  # which no character of the hidden categories is
+        return text
     return "".join(_shown(character) for character in text)
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from auditor.operations import Family
 from auditor.report.charts import cumulative, families, phases_by_step
 from auditor.report.course import Bin, Course
-from auditor.report.svg import linear_ticks, power, spread
+from auditor.report.svg import linear_ticks, power, raised_powers, spread
+from auditor.report.words import powers
 from auditor.tally import Phase
 
 if TYPE_CHECKING:
@@ -154,3 +155,17 @@ def test_positions_are_moved_apart_and_only_as_far_as_needed(wanted: list[float]
     placed = spread(wanted, 15)
     assert all(b - a >= 15 - 1e-6 for a, b in itertools.pairwise(placed))
     assert all(at >= asked for at, asked in zip(placed, sorted(wanted), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "page", "plain"),
+    [
+        ("above 10^25 operations", "above 10²⁵ operations", "above 1e25 operations"),
+        ("2.5 x 10^25 more", "2.5 \N{MULTIPLICATION SIGN} 10²⁵ more", "2.5e25 more"),
+        ("2.359e6 of 1.000e25 (>)", "2.359 \N{MULTIPLICATION SIGN} 10⁶ of 10²⁵ (>)", "2.359e6 of 1.000e25 (>)"),
+        ("us_ear_4e091_2025 at 2.36e-17 %", "us_ear_4e091_2025 at 2.36e-17 %", "us_ear_4e091_2025 at 2.36e-17 %"),
+    ],
+)
+def test_powers_of_ten_are_written_in_one_way_on_a_page_and_in_one_in_text(text: str, page: str, plain: str) -> None:
+    assert raised_powers(text) == page
+    assert powers(text) == plain
