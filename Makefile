@@ -4,7 +4,7 @@
 #                  10 minutes; BENCH_ARGS="--out DIR" also writes Markdown and JSON
 # make bench-peers the same, with the counters of benchmarks/requirements.txt in a folder of their own
 # make bench-ledger  writing, verifying and recounting a ledger, and its size; LEDGER_ARGS="--intervals N --out FILE"
-# make bench-scale   adding up, verifying and compressing jobs of up to 16,384 ranks; about an hour, 4 GB;
+# make bench-scale   adding up, reporting, verifying and compressing jobs of up to 16,384 ranks; about an hour, 4 GB;
 #                  SCALE_ARGS="--quick --only merge --out FILE"
 # make soak        the ledger's promises, held to with 10,000 kills, losses of power, an hour of fuzzing and ten million
 #                  records; two to three hours. SOAK_ARGS="--fuzz-s 60 --kills 200 --only kills power --keep"
