@@ -10,9 +10,9 @@ from pathlib import Path
 from auditor.errors import ExitCode
 from auditor.ledger.merging import read_job
 from auditor.ledger.workers import usable_cores
-from auditor.live import read_live
 from auditor.report import status
 from auditor.report.words import clean
+from auditor.session.live import read_live
 
 
 def run(options: argparse.Namespace) -> int:

@@ -71,7 +71,7 @@ def attach() -> None:
 def _start_session() -> None:
     from auditor import config
     from auditor.integrations import lifecycle
-    from auditor.session import Session
+    from auditor.session.session import Session
 
     session = Session(
         Path(os.environ["AUDITOR_RUN_DIR"]),

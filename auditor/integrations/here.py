@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from auditor.session import Session
+    from auditor.session.session import Session
 
 
 def state_dict() -> dict[str, str | int]:
@@ -46,7 +46,7 @@ def state_of(session: Session) -> dict[str, str | int]:
 def resume(session: Session, state: Mapping[str, object]) -> None:
     """As `load_state_dict`, of this session."""
     from auditor.errors import StateError  # noqa: PLC0415 - not loaded where nobody audits
-    from auditor.state import State  # noqa: PLC0415
+    from auditor.session.state import State  # noqa: PLC0415
 
     if state:
         try:

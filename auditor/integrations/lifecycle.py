@@ -7,7 +7,7 @@ import weakref
 from multiprocessing import util
 
 from auditor.counting.aside import forking
-from auditor.session import Session
+from auditor.session.session import Session
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 _registered: list[bool] = []

@@ -13,7 +13,7 @@ from typing import Self
 from auditor import config
 from auditor.integrations import here, lifecycle
 from auditor.integrations.naming import new_directory, new_run_id
-from auditor.session import Session
+from auditor.session.session import Session
 from auditor.tally import Purpose
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor import alarm, genesis
 from auditor.config import Settings
 from auditor.console import say
 from auditor.device.probing import measure_visible
@@ -25,6 +24,7 @@ from auditor.integrations.naming import new_run_id
 from auditor.ledger import Outside, Reading, Recount, SegmentBook, first_genesis, read_ledger, segment_paths
 from auditor.ledger.cosigning import Witness, read_witness
 from auditor.records import Exit, Genesis
+from auditor.session import alarm, genesis
 from auditor.units import scientific
 from auditor.witness import cosign_ledger
 

@@ -11,7 +11,7 @@ from auditor.ledger import Reading, SegmentReading
 from auditor.ledger.agreement import ahead_of_disk_s
 from auditor.ledger.ends import SegmentSum
 from auditor.ledger.merging import Job
-from auditor.live import Live
+from auditor.session.live import Live
 from auditor.units import scientific
 
 _MOST_RANKS = 16  # that are listed one by one

@@ -18,7 +18,7 @@ from auditor.counting.coverage import Sampler
 from auditor.formulas import TABLE, Pricer
 from auditor.integrations import lifecycle
 from auditor.ledger import Recount, read_ledger
-from auditor.session import Session
+from auditor.session.session import Session
 
 # Torch says this once in a process; as an error it would be raised in the middle of a profile, which then crashes.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")

@@ -14,7 +14,7 @@ from auditor.config import load as load_settings
 from auditor.device import build, probe, rates
 from auditor.formulas import TABLE, Pricer
 from auditor.ledger import Recount, read_ledger
-from auditor.session import Session
+from auditor.session.session import Session
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,7 @@ import json
 import pytest
 from torch.distributed import PrefixStore, TCPStore
 
-from auditor.live import LIVE_FILE, _add_in_store, read_live
+from auditor.session.live import LIVE_FILE, _add_in_store, read_live
 from tests.distributed.conftest import AUDITOR_RUN, TORCHRUN
 from tests.distributed.test_failures import told
 

@@ -12,8 +12,8 @@ import torch
 
 from auditor import Auditor
 from auditor.formulas import TABLE, Pricer
-from auditor.in_use import InUse
 from auditor.ledger import Recount, read_ledger
+from auditor.session.in_use import InUse
 from tests.hardware.conftest import Failure
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PRODUCT = 2 * 8 * 8 * 8
 def _all_visible_devices_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch has no device here; what it would have taken memory on is all there is."""
     monkeypatch.setattr(InUse, "__call__", lambda self: {device.given["uuid"]: device for device in self._visible})
-    monkeypatch.setattr("auditor.watch._SHORTEST_S", 0.12)
+    monkeypatch.setattr("auditor.session.watch._SHORTEST_S", 0.12)
 
 
 @pytest.fixture

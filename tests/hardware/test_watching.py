@@ -16,8 +16,8 @@ from auditor.hardware.identity import Device
 from auditor.hardware.nvidia_sensing import NvidiaStation
 from auditor.hardware.sensing import Activity, Look, Sample, Wanted
 from auditor.hardware.watching import Observer
-from auditor.in_use import InUse
-from auditor.watch import Watch
+from auditor.session.in_use import InUse
+from auditor.session.watch import Watch
 from tests.hardware.conftest import NOT_SUPPORTED, Failure
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class Standing:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Standing], tuple[Watch, Book]]:
     book = Book()
     device = Device(kind="gpu", given={"door": "NVML", "uuid": UUID})
-    monkeypatch.setattr("auditor.watch._SHORTEST_S", 0.01)
+    monkeypatch.setattr("auditor.session.watch._SHORTEST_S", 0.01)
 
     def make(station: Standing) -> tuple[Watch, Book]:
         watch = Watch(
@@ -306,8 +306,8 @@ def test_it_looks_when_asked_and_once_more_at_the_end(watched: Any) -> None:
 
 
 def test_a_driver_that_hangs_holds_up_nobody(watched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auditor.watch._HANGING_S", 0.02)
-    monkeypatch.setattr("auditor.watch._REST_WITHIN_S", 0.02)
+    monkeypatch.setattr("auditor.session.watch._HANGING_S", 0.02)
+    monkeypatch.setattr("auditor.session.watch._REST_WITHIN_S", 0.02)
     answer = threading.Event()
     station = Standing(answer)
     watch, book = watched(station)

@@ -12,9 +12,10 @@ import types
 import pytest
 import torch
 
-from auditor import Auditor, checkpoints
-from auditor.checkpoints import Checkpoints
+from auditor import Auditor
 from auditor.errors import StateError
+from auditor.session import checkpoints
+from auditor.session.checkpoints import Checkpoints
 
 
 class Book:

@@ -19,7 +19,7 @@ import pytest
 
 from auditor.errors import AuditorError, LedgerUnwritable
 from auditor.ledger import SegmentBook, SegmentWriter, recover, segment
-from auditor.recorder import Recorder
+from auditor.session.recorder import Recorder
 from tests.ledger.kills import leave_torn
 from tests.ledger.model_disk import around_calls, taped
 
@@ -190,7 +190,7 @@ import subprocess, sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from auditor.ledger import load_or_create
-from auditor.recorder import Recorder
+from auditor.session.recorder import Recorder
 from tests.ledger.conftest import Run
 disk = sys.argv[1]
 run = Run(Path(disk) / "ledger", load_or_create(Path(sys.argv[2])))

@@ -16,7 +16,7 @@ from auditor.ledger.merkle import Frontier
 from auditor.ledger.notes import Signer, origin_of, read_note
 from auditor.lines import read_record
 from auditor.records import Resumed, Weights
-from auditor.state import State
+from auditor.session.state import State
 from tests.ledger.conftest import WEIGHTS, Run, add_placed, head_at, rewrite
 
 

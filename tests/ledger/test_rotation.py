@@ -365,7 +365,7 @@ def test_what_stands_beside_the_key_is_checked(tmp_path):
 
 
 def test_a_run_that_goes_on_takes_the_new_key(tmp_path, run, good):
-    from auditor.genesis import KeyWatch
+    from auditor.session.genesis import KeyWatch
 
     path = tmp_path / "signing"
     first = load_or_create(path)
@@ -386,7 +386,7 @@ def test_a_run_that_goes_on_takes_the_new_key(tmp_path, run, good):
 
 
 def test_a_key_that_was_merely_replaced_is_not_followed(tmp_path, run):
-    from auditor.genesis import KeyWatch
+    from auditor.session.genesis import KeyWatch
 
     path = tmp_path / "signing"
     run.key = load_or_create(path)

@@ -11,7 +11,7 @@ import pytest
 
 from auditor.errors import LedgerInvalid
 from auditor.records import TALLIES_LIMIT_BYTES, Alert, SecondOpinion
-from auditor.state import State
+from auditor.session.state import State
 from tests.ledger.conftest import WEIGHTS
 
 FALSE = {"INVALID", "LedgerInvalid"}  # the latter where nothing stands before what is false

@@ -22,7 +22,7 @@ from auditor.records import LEDGER_SCHEMA, Exit, Genesis, Hardware, SecondOpinio
 from auditor.report import view as views
 from auditor.report.json_text import to_json
 from auditor.rules import pack
-from auditor.state import State
+from auditor.session.state import State
 from auditor.tally import Entry, Phase, Purpose, Shape, Signature, Tally, encode_arguments
 
 if TYPE_CHECKING:

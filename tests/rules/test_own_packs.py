@@ -10,8 +10,8 @@ import pytest
 from auditor import config, rules
 from auditor.cli.main import main
 from auditor.distributed import Place
-from auditor.genesis import open_book
 from auditor.ledger import read_ledger
+from auditor.session.genesis import open_book
 
 if TYPE_CHECKING:
     from collections.abc import Callable

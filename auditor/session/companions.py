@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from auditor.config import Settings
 from auditor.distributed import Place
 from auditor.ledger import SegmentBook
-from auditor.recorder import Task
+from auditor.session.recorder import Task
 
 if TYPE_CHECKING:
-    from auditor.alarm import Alarm
-    from auditor.in_use import InUse
-    from auditor.live import LiveSum
-    from auditor.watch import Watch
+    from auditor.session.alarm import Alarm
+    from auditor.session.in_use import InUse
+    from auditor.session.live import LiveSum
+    from auditor.session.watch import Watch
 
 _WAIT_FOR_DEVICES_S = 1.0  # from the beginning of the end on; a driver may hang
 _WAIT_FOR_ALARM_S = 2.0  # at the end: for whoever is told of a level
@@ -56,7 +56,7 @@ class Companions:
 
     def survey(self, since_s: float) -> None:
         """See which devices there are, and look at GPUs from then on; ``since_s``: when counting began (monotonic)."""
-        from auditor import in_use, watch  # noqa: PLC0415 - loaded by the recorder, off the training thread
+        from auditor.session import in_use, watch  # noqa: PLC0415 - loaded by the recorder, off the training thread
 
         self._devices = in_use.InUse.survey(self._submit, hurry=self._stopped)
         if self._devices.any_gpu and not self._stopped():
@@ -69,11 +69,11 @@ class Companions:
         if place.role != "rank":
             return
         if self._settings.live_sum and self._live is None:
-            from auditor import live  # noqa: PLC0415 - loaded where it is asked for
+            from auditor.session import live  # noqa: PLC0415 - loaded where it is asked for
 
             self._live = live.LiveSum(self._directory, self._run_id)
         if self._settings.alerts and place.rank == 0 and self._alarm is None:
-            from auditor import alarm  # noqa: PLC0415 - loaded where levels are set
+            from auditor.session import alarm  # noqa: PLC0415 - loaded where levels are set
 
             self._alarm = alarm.Alarm(self._submit, self._directory, self._settings, self._run_id)
             self._alarm.start()

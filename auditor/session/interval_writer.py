@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from auditor.counting.counter import Cut
     from auditor.counting.coverage import Sampler, WorkedOut
     from auditor.counting.updates import Looked
-    from auditor.genesis import KeyWatch
     from auditor.ledger import SegmentBook
+    from auditor.session.genesis import KeyWatch
 
 
 class IntervalWriter:

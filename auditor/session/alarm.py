@@ -18,7 +18,7 @@ from auditor import threads
 from auditor.config import Settings
 from auditor.console import say
 from auditor.ledger import SegmentBook
-from auditor.recorder import Task
+from auditor.session.recorder import Task
 
 if TYPE_CHECKING:
     from auditor.warning.lookout import Lookout, Passed

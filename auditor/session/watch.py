@@ -18,7 +18,7 @@ from auditor.hardware.identity import AMDSMI, NVML, Device
 from auditor.hardware.nvidia_sensing import NvidiaStation
 from auditor.hardware.sensing import Station, Wanted
 from auditor.hardware.watching import Observer, Told
-from auditor.recorder import Task
+from auditor.session.recorder import Task
 
 _SHORTEST_S = 1.0  # between two looks
 _HANGING_S = 30.0  # a look that takes longer is told

@@ -23,8 +23,8 @@ from typing import IO, Any
 from auditor import threads
 from auditor.counting.patching import Patch, Patches
 from auditor.lineage.files import Digest, Missed, digest_file, digest_path, form_of, open_file
-from auditor.recorder import Task
 from auditor.records import Weights
+from auditor.session.recorder import Task
 
 SAVED, LOADED = "saved", "loaded"
 _MOST_WAITING = 64  # each keeps a file open

@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor import ending
-from auditor.checkpoints import Checkpoints
-from auditor.companions import Companions
 from auditor.config import Settings
 from auditor.console import say
 from auditor.counting import attachment
@@ -32,11 +30,13 @@ from auditor.counting.steps import StepClock
 from auditor.counting.updates import Looked, UpdateWatch
 from auditor.distributed import Place, claim_rank, find_place, release_rank
 from auditor.errors import AuditorError, CountingError
-from auditor.interval_writer import IntervalWriter
 from auditor.ledger import SegmentBook
-from auditor.recorder import Recorder, Task
 from auditor.records import SecondOpinion
-from auditor.state import State
+from auditor.session.checkpoints import Checkpoints
+from auditor.session.companions import Companions
+from auditor.session.interval_writer import IntervalWriter
+from auditor.session.recorder import Recorder, Task
+from auditor.session.state import State
 from auditor.tally import CounterKind, Purpose
 
 _SHORTEST_INTERVAL_S = 1.0
@@ -389,11 +389,11 @@ class Session:
     def _prepare(self) -> None:
         """Load and ask what takes long, off the training thread, where it would hold up the start."""
         with contextlib.suppress(Exception):  # what is wrong shows when it is used
-            importlib.import_module("auditor.genesis")
+            importlib.import_module("auditor.session.genesis")
             self._companions.survey(self._started_ns / 1e9)
 
     def _open_book(self) -> SegmentBook:
-        from auditor import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
+        from auditor.session import genesis  # noqa: PLC0415 - loaded by the recorder, see _prepare
 
         place = self._know_place()
         if place.role == "rank":

@@ -10,7 +10,7 @@ from typing import Any
 from auditor.hardware import doors
 from auditor.hardware.answers import answers, text
 from auditor.hardware.identity import GPU, Device
-from auditor.recorder import Task
+from auditor.session.recorder import Task
 
 _PREFIXES = ("", "GPU-", "MIG-")
 
