@@ -26,6 +26,8 @@ MOST_TOLD = 2**16
 # hold amounts only; it bounds the file and the reader's memory.
 TALLIES_LIMIT_BYTES = 16 * 2**20
 MOST_PARTS = 256  # of what a step of an optimizer updated
+# Why of an optimizer of torch's own it is not known what a step updates:
+UPDATED_OFTEN, UPDATED_IN_PART = "several times", "in part"
 WEIGHTS_LIMIT_BYTES = 16 * 2**20  # likewise on `Weights` and `Resumed`; later ones are told as one gap
 
 
@@ -144,7 +146,8 @@ class Updates:
     step: int  # steps of this segment that had ended
     operations: str  # of the optimizer's phase in this step, decimal; "" where they have no price
     # (by what ranks are kept alike, of how many ranks, a digest of these, how many of them hold this rank's piece, its
-    # elements, a digest of what makes it the same on each). By "" it is not known; then of 0 elements: not even which.
+    # elements, a digest of what makes it the same on each). By "" it is not known; then of 0 elements: not even which,
+    # and one of the reasons above, where it is one, stands in place of the ranks.
     parts: tuple[tuple[str, int, str, int, int, str], ...]  # at most MOST_PARTS
 
 

@@ -12,7 +12,7 @@ from auditor.cli.reading import effort_of, outside, read_directory, verdict_code
 from auditor.errors import ExitCode, UsageError
 from auditor.ledger import Reading, read_public_key
 from auditor.ledger.effort import Effort
-from auditor.ledger.places import ledgers_below, segments_of
+from auditor.ledger.places import ledgers_below, real_path, segments_of
 from auditor.ledger.summed import read_ends
 from auditor.lineage import declared
 from auditor.lineage.declared import Declared
@@ -37,7 +37,7 @@ def read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger] = ()) -
 def _read(options: argparse.Namespace, ledgers: Sequence[GeneratorLedger], effort: Effort) -> Family:
     first, *rest = map(Path, options.directories)
     said = declared.read(Path(options.declared)) if options.declared else declared.NOTHING
-    theirs = generators.read(ledgers, said)
+    theirs = generators.read(ledgers, said, lambda path: _other(options, effort, path))
     said = theirs.declared
     if segments_of(first).is_dir() and options.model is None:
         reading = _held(options, effort, first)
@@ -85,12 +85,16 @@ def _others(
     options: argparse.Namespace, effort: Effort, known: Sequence[Path], directories: Sequence[Path]
 ) -> list[Reading]:
     """The ledgers in and below the directories, each once, without those that are known."""
-    paths = {path.resolve(): path for directory in directories for path in ledgers_below(directory)}
+    paths = {real_path(path): path for directory in directories for path in ledgers_below(directory)}
     for path in known:
-        paths.pop(path.resolve(), None)
+        paths.pop(real_path(path), None)
+    return [_other(options, effort, path) for path in paths.values()]
+
+
+def _other(options: argparse.Namespace, effort: Effort, directory: Path) -> Reading:
     if options.from_ends:
-        return [read_ends(path, workers=effort.workers) for path in paths.values()]
-    return [read_directory(path, effort=effort) for path in paths.values()]
+        return read_ends(directory, workers=effort.workers)
+    return read_directory(directory, effort=effort)
 
 
 def _latest(readings: Sequence[Reading], model: str | None, said: Declared) -> Reading:

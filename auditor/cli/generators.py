@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from auditor.cli.reading import read_directory
 from auditor.errors import NotALedger, RuleError
 from auditor.ledger import Reading
-from auditor.ledger.places import ledgers_below
+from auditor.ledger.places import ledgers_below, real_path
 from auditor.lineage.data import DataRuns
 from auditor.lineage.declared import Declared
 from auditor.rules.answers_file import GeneratorLedger
@@ -42,8 +41,8 @@ class Theirs:
             )
 
 
-def read(ledgers: Sequence[GeneratorLedger], declared: Declared) -> Theirs:
-    """The ledgers of generators; each run is its generator's, whatever model it names.
+def read(ledgers: Sequence[GeneratorLedger], declared: Declared, read_one: Callable[[Path], Reading]) -> Theirs:
+    """The ledgers of generators; each run is its generator's, whatever model it names. ``read_one``: as all are read.
 
     Raises: RuleError: no ledger there, or a run that is another model's by what is said elsewhere.
     """
@@ -51,7 +50,7 @@ def read(ledgers: Sequence[GeneratorLedger], declared: Declared) -> Theirs:
     runs, places = dict(declared.runs), dict[str, str]()
     did: dict[bool, set[str]] = {True: set(), False: set()}
     for ledger in ledgers:
-        for reading in _readings(ledger, readings):
+        for reading in _readings(ledger, readings, read_one):
             name = runs.setdefault(reading.run_id, ledger.generator)
             if name != ledger.generator:
                 raise RuleError(
@@ -64,13 +63,15 @@ def read(ledgers: Sequence[GeneratorLedger], declared: Declared) -> Theirs:
     return Theirs(readings=tuple(readings.values()), declared=replace(declared, runs=runs), data=data, places=places)
 
 
-def _readings(ledger: GeneratorLedger, known: dict[Path, Reading]) -> list[Reading]:
+def _readings(
+    ledger: GeneratorLedger, known: dict[Path, Reading], read_one: Callable[[Path], Reading]
+) -> list[Reading]:
     """The ledgers in and below the directory; ``known`` gets those that were not read yet."""
-    paths = [path.resolve() for path in ledgers_below(ledger.directory)]
+    paths = [real_path(path) for path in ledgers_below(ledger.directory)]
     for path in paths:
         if path not in known:
             try:
-                known[path] = read_directory(path)
+                known[path] = read_one(path)
             except NotALedger as error:
                 raise RuleError(
                     f"{ledger.place}: expected the directory of a ledger, relative to this file: {error}",

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,18 @@ class Part(NamedTuple):
     piece: str
 
 
+class Found(NamedTuple):
+    """What is known of parameters, and the models that tell it."""
+
+    parts: tuple[Part, ...] = ()
+    models: tuple[weakref.ref[Any], ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of these live still: a wrapper that is gone keeps nothing alike."""
+        return all(model() is not None for model in self.models)
+
+
 class _Group(NamedTuple):
     """Ranks that share parameters, by number and digest, and how they lie."""
 
@@ -45,18 +58,22 @@ class _Group(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """A parameter: by what it is kept, among whom, and what makes this rank's piece of it the same as another's."""
+    """A parameter: by what it is kept, among whom, and what makes this rank's piece of it the same as another's.
+
+    ``model``: the one that tells so.
+    """
 
     kept_by: str
     group: _Group
     copies: int
     identity: object
+    model: weakref.ref[Any] | None = None
 
 
 _NOBODY = _Group(0, "")
 
 
-def parts_of(parameters: Sequence[torch.Tensor]) -> tuple[Part, ...]:
+def parts_of(parameters: Sequence[torch.Tensor]) -> Found:
     """The parameters by who holds the same pieces: in one order on all ranks that hold them in the same way."""
     owners = dict(_owners(parameters))
     groups: dict[int, _Group] = {}
@@ -67,10 +84,12 @@ def parts_of(parameters: Sequence[torch.Tensor]) -> tuple[Part, ...]:
         key = held[:3]
         elements[key] = elements.get(key, 0) + _local_elements(parameter)
         identities.setdefault(key, []).append(json.dumps(held.identity))
-    return tuple(
+    parts = tuple(
         Part(kept_by, group.ranks, group.digest, copies, number, _digest(sorted(identities[kept_by, group, copies])))
         for (kept_by, group, copies), number in elements.items()
     )
+    models = {id(held.model): held.model for each in owners.values() for held in each if held.model is not None}
+    return Found(parts, tuple(models.values()))
 
 
 def _held(index: int, parameter: Any, owners: Sequence[_Held], groups: dict[int, _Group]) -> _Held:
@@ -100,13 +119,27 @@ def _owners(parameters: Iterable[torch.Tensor]) -> Iterator[tuple[int, list[_Hel
     wanted = {id(parameter) for parameter in parameters}
     found: dict[int, list[_Held]] = {}
     for model in _data_parallel_models():
-        ranks = distributed.get_process_group_ranks(model.process_group)
-        group = _Group(len(ranks), _digest(ranks))
+        group = _group_of_model(model)
+        if group is None:
+            continue
+        reference = weakref.ref(model)
         for name, parameter in model.module.named_parameters():
             if id(parameter) in wanted and name not in model.parameters_to_ignore:
-                held = _Held(DATA_PARALLEL, group, len(ranks), (name, *_form(parameter)))
+                held = _Held(DATA_PARALLEL, group, group.ranks, (name, *_form(parameter)), reference)
                 found.setdefault(id(parameter), []).append(held)
     yield from found.items()
+
+
+def _group_of_model(model: Any) -> _Group | None:
+    """The ranks that it keeps alike; None of one that was never finished, or whose group is no more."""
+    parts = vars(model)
+    if "process_group" not in parts or "module" not in parts.get("_modules", ()):
+        return None
+    try:
+        ranks = distributed.get_process_group_ranks(parts["process_group"])
+    except KeyError:
+        return None
+    return _Group(len(ranks), _digest(ranks))
 
 
 def _data_parallel_models() -> list[Any]:

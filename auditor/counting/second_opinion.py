@@ -33,7 +33,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from auditor.counting.aside import Analysis, Call, begin, obstacle
 from auditor.counting.reconcile import priced, reconcile, unavailable
 from auditor.counting.static import StaticCount
-from auditor.counting.step_hooks import inside_hook, take_off
+from auditor.counting.step_hooks import take_off
 from auditor.formulas import Pricer
 from auditor.tally import NUMBER, Argument, Shape, Tally, difference, encode_arguments
 
@@ -171,8 +171,7 @@ class Watcher:
             return
         self._steps += 1
         if self._steps >= self._most_steps or self._process != os.getpid():
-            with inside_hook():
-                self.disarm()
+            self.disarm()
 
     def _registered(self, parent: Any, _name: str, _child: Any) -> None:
         """A module is being compiled: go before it is called."""

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
+from torch.optim import Optimizer
 
-class _Inside(threading.local):
-    depth = 0
-
-
-_inside = _Inside()
-
-
-@contextmanager
-def inside_hook() -> Iterator[None]:
-    """What runs inside is called by a hook of a step on this thread."""
-    _inside.depth += 1
-    try:
-        yield
-    finally:
-        _inside.depth -= 1
+_STEPS = Optimizer.profile_hook_step.__code__.co_filename  # where torch goes through the hooks of a step
 
 
 def take_off(handles: Iterable[Any]) -> list[Any]:
-    """The hooks are off, but inside of a hook: then they are given back, to be taken off later.
+    """The hooks are off, but inside of a step: then they are given back, to be taken off later.
 
-    torch goes through its hooks as it calls them, and a step ends with an error where one of them is gone meanwhile.
+    torch goes through its hooks as it calls them, and a step ends with an error where one of them is gone meanwhile:
+    also where it is a hook of the script's own that has the auditor stop.
     """
-    if _inside.depth:
+    if _inside_step():
         return list(handles)
     for handle in handles:
         handle.remove()
     return []
+
+
+def _inside_step() -> bool:
+    """Whether this thread is in a step of an optimizer, or in one of its hooks."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - of `inspect` it is the part that reads no files
+    while frame is not None and frame.f_code.co_filename != _STEPS:
+        frame = frame.f_back
+    return frame is not None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 
 from auditor.counting import compiled
 from auditor.counting.phases import Phases
-from auditor.counting.step_hooks import inside_hook, take_off
+from auditor.counting.step_hooks import take_off
 
 
 class StepClock:
@@ -28,7 +28,7 @@ class StepClock:
         self.stepped = False
         self._phases = phases
         self._on_step = on_step
-        self._rounds: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._rounds = WeakIdKeyDictionary()  # by optimizer, which need not be one that can be hashed
         self._marked = self._listening = False
         self._handles: list[Any] = []
 
@@ -91,5 +91,4 @@ class StepClock:
     def _count(self) -> None:
         self.steps += 1
         if self._on_step is not None:
-            with inside_hook():
-                self._on_step()
+            self._on_step()

@@ -16,17 +16,20 @@ from torch import distributed
 from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 
-from auditor.counting.copies import UNKNOWN, Part, parts_of
+from auditor.counting.copies import UNKNOWN, Found, Part, parts_of
 from auditor.counting.counter import Counter
 from auditor.counting.step_hooks import take_off
-from auditor.records import MOST_PARTS
+from auditor.records import MOST_PARTS, UPDATED_IN_PART, UPDATED_OFTEN
 from auditor.tally import Phase, Tally, difference
 
 _TORCHS_OWN = "torch.optim."
 _MOST_OPTIMIZERS = 64
 _MOST_TOLD = 256  # records of a segment
-_UNTOLD = (Part(UNKNOWN, 0, "", 0, 0, ""),)
+_UNTOLD = Found((Part(UNKNOWN, 0, "", 0, 0, ""),))
+_OFTEN = Found((Part(UNKNOWN, 0, UPDATED_OFTEN, 0, 0, ""),))
+_IN_PART = Found((Part(UNKNOWN, 0, UPDATED_IN_PART, 0, 0, ""),))
 
 
 class Looked(NamedTuple):
@@ -39,12 +42,19 @@ class Looked(NamedTuple):
 
 
 class _Step:
-    """A step that is looked at; ``through``: whether it has others' steps inside, which do what it does."""
+    """A step that is looked at; ``through``: whether it has others' steps inside, which do what it does.
+
+    One that raises is here for longer than the script may want its optimizer, whose memory it then needs.
+    """
 
     def __init__(self, optimizer: Optimizer, before: Tally) -> None:
-        self.optimizer = optimizer
+        self._optimizer = weakref.ref(optimizer)
         self.before = before
         self.through = False
+
+    def of(self, optimizer: Optimizer) -> bool:
+        """Whether it is a step of this one."""
+        return self._optimizer() is optimizer
 
 
 class _UnderWay(threading.local):
@@ -57,7 +67,7 @@ class _Known(NamedTuple):
 
     number: int
     parameters: tuple[int, ...] = ()
-    parts: tuple[Part, ...] = ()
+    found: Found = Found()
     calls: Tally | None = None
 
 
@@ -97,9 +107,8 @@ class UpdateWatch:
     def forget(self) -> None:
         """What was told is told again: another segment begins."""
         self._asked = self._told = self._numbered = 0
-        self._seen: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._known: weakref.WeakKeyDictionary[Optimizer, _Known] = weakref.WeakKeyDictionary()
-        self._outer: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        # By optimizer, which need not be one that can be hashed: when it was seen, what is known, which hold others.
+        self._seen, self._known, self._outer = WeakIdKeyDictionary(), WeakIdKeyDictionary(), WeakIdKeyDictionary()
         self._under_way = _UnderWay()
 
     # Hooks of a step that is compiled are compiled with it: there they do nothing, and cost nothing.
@@ -125,7 +134,7 @@ class UpdateWatch:
             self._seen[optimizer] = self._asked
             return
         steps = self._under_way.steps
-        while any(step.optimizer is optimizer for step in steps):  # one that raised
+        while any(step.of(optimizer) for step in steps):  # one that raised
             steps.pop()
         for step in steps:
             step.through = True
@@ -133,13 +142,13 @@ class UpdateWatch:
 
     def _end(self, optimizer: Optimizer) -> None:
         steps = self._under_way.steps
-        if not any(step.optimizer is optimizer for step in steps):
+        if not any(step.of(optimizer) for step in steps):
             return
         step = steps.pop()
-        while step.optimizer is not optimizer:
+        while not step.of(optimizer):
             step = steps.pop()
         if step.through:
-            self._outer.add(optimizer)
+            self._outer[optimizer] = True
             return
         calls = difference(step.before, self._counter.peek())
         if calls is not None:  # None where the count was cut in between; another step will do
@@ -148,7 +157,7 @@ class UpdateWatch:
 
     def _compare(self, optimizer: Optimizer, calls: Tally) -> None:
         """Tell what the step shows, unless it is what was told last."""
-        known = self._known.get(optimizer)
+        known: _Known | None = self._known.get(optimizer)
         if known is None:
             known, self._numbered = _Known(self._numbered), self._numbered + 1
         if known.number >= _MOST_OPTIMIZERS or self._told >= _MOST_TOLD:
@@ -156,21 +165,25 @@ class UpdateWatch:
         calls = Tally({entry: number for entry, number in calls.items() if entry.phase is Phase.OPTIMIZER})
         updated = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
         parameters = tuple(map(id, updated))
-        if known.calls is not None and parameters == known.parameters:
-            parts = known.parts
+        if known.calls is not None and parameters == known.parameters and known.found.holds:
+            found = known.found
         else:
-            parts = self._parts(optimizer, updated)
-        if (parts, calls) != (known.parts, known.calls):
+            found = self._found(optimizer, updated)
+        if (found.parts, calls) != (known.found.parts, known.calls):
             self._told += 1
-            self._tell(Looked(known.number, type(optimizer).__name__, calls, parts))
-        self._known[optimizer] = _Known(known.number, parameters, parts, calls)
+            self._tell(Looked(known.number, type(optimizer).__name__, calls, found.parts))
+        self._known[optimizer] = _Known(known.number, parameters, found, calls)
 
-    def _parts(self, optimizer: Optimizer, updated: list[torch.Tensor]) -> tuple[Part, ...]:
+    def _found(self, optimizer: Optimizer, updated: list[torch.Tensor]) -> Found:
         if not type(optimizer).step.__module__.startswith(_TORCHS_OWN):
             return _UNTOLD
+        if isinstance(optimizer, torch.optim.LBFGS):
+            return _OFTEN
+        if any(one.grad is not None and one.grad.layout is not torch.strided for one in updated):
+            return _IN_PART
         with torch.no_grad(), self._counter.hidden():
-            parts = parts_of(updated)
-        return parts if len(parts) <= MOST_PARTS else _UNTOLD
+            found = parts_of(updated)
+        return found if len(found.parts) <= MOST_PARTS else _UNTOLD
 
     def _give_up(self, error: Exception) -> None:
         self._idle = True

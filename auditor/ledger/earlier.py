@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from auditor.errors import AuditorError, LedgerUnwritable, UsageError
@@ -117,7 +118,8 @@ def _known(lines: list[bytes]) -> Iterator[tuple[_Key, SegmentReading]]:
     for line in lines:
         with contextlib.suppress(AuditorError, ValueError, LookupError, TypeError, RecursionError):
             plain = json.loads(line)
-            yield (plain["file"], tuple(plain["mark"]), Detail(*plain["detail"])), _read_plain(plain["reading"])
+            detail = Detail(*_row(plain["detail"], int, int))
+            yield (*_row([plain["file"]], str), tuple(_all(plain["mark"], int)), detail), _read_plain(plain["reading"])
 
 
 def _line(plain: object) -> bytes:
@@ -157,6 +159,22 @@ def _read_points(plain: Any) -> tuple[Point, ...]:
     )
 
 
+def _row(plain: Any, *kinds: type) -> tuple[Any, ...]:
+    """The values, if they are as many, and of these kinds."""
+    if list(map(type, plain)) != list(kinds):
+        raise TypeError(f"expected {kinds}")
+    return tuple(plain)
+
+
+def _all(plain: Any, kind: type) -> tuple[Any, ...]:
+    return _row(plain, *[kind] * len(plain))
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: tuple(map(convert, values))
 
@@ -173,10 +191,12 @@ _WRITERS: dict[str, Callable[[Any], Any]] = {
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     "genesis": _body,
-    "head": lambda plain: Head(*plain),
-    "gaps": _each(lambda plain: NotedGap(*plain)),
-    "keys": tuple,
-    "noted": _each(tuple),
+    "head": lambda plain: Head(*_row(plain, int, str)),
+    "gaps": _each(lambda plain: NotedGap(*_row(plain, str, str, bool, int))),
+    "keys": lambda plain: _all(plain, str),
+    "noted": _each(lambda plain: _row(plain, str, int, str)),
+    "started": _time,
+    "ended": _time,
     "points": _read_points,
     **dict.fromkeys(("operations", "recorded", "folded", "abandoned"), _read_amounts),
     **dict.fromkeys(_RECORDS, _each(_body)),
@@ -199,4 +219,6 @@ def _read_plain(plain: dict[str, Any]) -> SegmentReading:
             raise TypeError(f"{field.name}: expected {field.type}")
     if not isinstance(reading.genesis, Genesis):
         raise TypeError("expected a first record")
+    if not reading.keys:
+        raise TypeError("expected the keys that sign it")
     return reading

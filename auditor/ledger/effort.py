@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.ledger.detail import NOTHING, detail_for
+from auditor.ledger.detail import NOTHING, Detail, detail_for
 from auditor.ledger.inspection import SegmentReading, Unreadable, read_segment
 from auditor.ledger.workers import spread
 
@@ -32,6 +32,10 @@ class Effort:
     course: bool = True
     earlier: Earlier | None = None  # what was read before
 
+    def detail(self, segments: int) -> Detail:
+        """How much is kept of each of so many segments."""
+        return detail_for(segments) if self.course else NOTHING
+
     def workers_for(self, paths: Sequence[Path]) -> int:
         """How many processes these files are worth."""
         size_bytes = 0
@@ -49,7 +53,7 @@ SLIM = Effort(course=False)  # for whoever draws nothing
 
 def read_all(paths: Sequence[Path], recount: Recount | None, effort: Effort) -> Iterator[SegmentReading | Unreadable]:
     """Every segment, in the order of the paths; what was read before and has not changed is not read again."""
-    detail = detail_for(len(paths)) if effort.course else NOTHING
+    detail = effort.detail(len(paths))
     read = functools.partial(read_segment, recount=recount, detail=detail)
     earlier = effort.earlier
     if earlier is None:

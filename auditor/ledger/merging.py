@@ -14,6 +14,7 @@ from auditor.ledger.findings import Finding, Verdict
 from auditor.ledger.folder import of_folder
 from auditor.ledger.inspection import Unreadable
 from auditor.ledger.places import segment_name, segment_paths, segments_of
+from auditor.ledger.reading import order
 from auditor.ledger.workers import spread
 from auditor.operations import Operations, add_up
 
@@ -157,7 +158,7 @@ def collect(directories: Sequence[Path], *, workers: int = 1, devices: bool = Fa
 
 def _of_one_run(segments: Sequence[SegmentSum]) -> tuple[list[SegmentSum], list[Finding]]:
     """Those of the run that most segments of the directory belong to, and what is said of the others."""
-    runs = Counter(segment.genesis.run_id for segment in segments)
+    runs = Counter(segment.genesis.run_id for segment in sorted(segments, key=order))  # of equals the first, as there
     if len(runs) < 2:
         return list(segments), []
     run_id = max(runs, key=lambda name: runs[name])
@@ -290,7 +291,7 @@ def _sum_of(run_id: str, segments: Sequence[SegmentSum]) -> RunSum:
         if segment.genesis.role == "rank":
             steps[segment.genesis.rank] += segment.steps
     sources = Counter(segment.source for segment in segments)
-    first = min(segments, key=lambda segment: (segment.genesis.role != "rank", segment.genesis.rank, segment.name))
+    first = min(segments, key=order)
     return RunSum(
         run_id=run_id,
         model=first.genesis.model,

@@ -10,7 +10,7 @@ from auditor.records import MOST_FORMS, MOST_PARTS, Gap, Hardware, HardwareAgain
 from auditor.units import parse_ops
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from auditor.records import Updates
 
@@ -115,17 +115,28 @@ class Sights:
             self._thin()
 
     def _thin(self) -> None:
-        """Half of each device's observations go, its last stays; then the older half of all, where that is too few."""
-        looks: dict[str, int] = {}  # by device, at it and after
-        kept = []
-        for seen in reversed(self._seen):
-            common = _common(seen)
-            if common.event == "observed":
-                looks[common.device] = looks.get(common.device, 0) + 1
-            if common.event != "observed" or looks[common.device] % 2:
-                kept.append(seen)
-        kept.reverse()
-        self._seen = kept if len(kept) <= self._most * 3 // 4 else kept[-self._most // 2 :]
+        """Half of each device's observations go, its last stays; then of each other event; then the older half of all.
+
+        Each only where what goes before is too few: most events come once and are all that is said of a device.
+        """
+        most = self._most * 3 // 4
+        kept = _every_other(self._seen, lambda event: event == "observed")
+        if len(kept) > most:
+            kept = _every_other(kept, lambda _: True)
+        self._seen = kept if len(kept) <= most else kept[-self._most // 2 :]
+
+
+def _every_other(seen: Sequence[Hardware | _Again], thins: Callable[[str], bool]) -> list[Hardware | _Again]:
+    """Every other of those of an event and device that are to be thinned, the last among them."""
+    times: dict[tuple[str, str], int] = {}  # it and after it
+    kept = []
+    for one in reversed(seen):
+        common = _common(one)
+        key = common.event, common.device
+        times[key] = times.get(key, 0) + 1
+        if times[key] % 2 or not thins(common.event):
+            kept.append(one)
+    return kept[::-1]
 
 
 def _named(form: _Form, values: Sequence[str]) -> dict[str, str]:

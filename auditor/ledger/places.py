@@ -152,6 +152,11 @@ def is_held(file: IO[bytes]) -> bool:
     return False
 
 
+def real_path(path: Path) -> Path:
+    """Where the path leads, so that a directory with two names is one; itself, where its links lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def ledgers_below(path: Path) -> Iterator[Path]:
     """The directory itself, where it is a ledger or holds none; else every ledger below it, in order.
 

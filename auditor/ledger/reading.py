@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from auditor.ledger.detail import Detail
     from auditor.ledger.findings import Ended
     from auditor.ledger.notices import NotedGap
     from auditor.operations import Operations
@@ -100,7 +102,8 @@ def read_ledger(
     counted, said = _separate(segments)
     comparison = gather(directory, counted, outside)
     keys = Keys(counted, trusted_key, outside.revocations)
-    counted, limited = keys.limit(counted, comparison.covered, lambda s, until: _again(directory, s, recount, until))
+    again = functools.partial(_again, directory, recount, effort.detail(len(read)))
+    counted, limited = keys.limit(counted, comparison.covered, again)
     said += comparison.findings
     said += limited
     said += keys.findings(counted)
@@ -117,9 +120,11 @@ def read_ledger(
     return _conclude(directory, counted, len(unreadable), said, of_coverage(counted, comparison))
 
 
-def _again(directory: Path, segment: SegmentReading, recount: Recount | None, until: int) -> SegmentReading:
+def _again(
+    directory: Path, recount: Recount | None, detail: Detail, segment: SegmentReading, until: int
+) -> SegmentReading:
     """The segment up to a checkpoint that it was found to have."""
-    read = read_segment(segment_path(directory, segment.name), recount, until=until)
+    read = read_segment(segment_path(directory, segment.name), recount, until=until, detail=detail)
     if isinstance(read, Unreadable):
         raise LedgerInvalid(f"{segment.name} changed while it was read")
     return read

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from auditor.records import UPDATED_IN_PART, UPDATED_OFTEN
 from auditor.report.layout import Bullets, Heading, Paragraph
 from auditor.report.words import plural
 from auditor.units import parse_ops, wire
@@ -116,9 +117,17 @@ def _shared(updates: Updates) -> Mapping[_Sharing, list[_Part]]:
     return found
 
 
+_WHY = {
+    UPDATED_OFTEN: "a step updates its parameters several times, until its search has found something",
+    UPDATED_IN_PART: "some of its gradients are sparse, and which rows a step updates differs",
+}
+
+
 def _unknown(updates: Updates) -> Iterator[str]:
-    for kept_by, _, _, _, elements, _ in updates.parts:
-        if not kept_by and not elements:
+    for kept_by, _, why, _, elements, _ in updates.parts:
+        if not kept_by and why in _WHY:
+            yield _WHY[why]
+        elif not kept_by and not elements:
             yield "its step is none of torch.optim's, and may divide the parameters among ranks as it likes"
         elif not kept_by:
             yield "parameters of no DistributedDataParallel model that are no DTensors: others may update the same"

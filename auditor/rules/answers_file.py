@@ -142,6 +142,8 @@ def _ledgers(generators: Node | None, base: Path) -> Iterator[GeneratorLedger]:
         fields = node.fields()
         for field in (_GENERATED_IN, _TRAINED_IN):
             for part in fields[field].items() if field in fields else ():
+                if "\0" in part.text():
+                    part.fail("the directory of a ledger")
                 yield GeneratorLedger(
                     generator=fields["name"].text(),
                     directory=base / part.text(),

@@ -9,7 +9,7 @@ from auditor.errors import RuleError, UnitError
 from auditor.rules import countries
 from auditor.rules.expressions import Kind, Result
 from auditor.rules.ranges import Range
-from auditor.units import parse_exact
+from auditor.units import parse_exact, without_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,4 +70,5 @@ def _number(fact: Fact, answer: int | Decimal | str) -> Decimal:
 def _unfit(fact: Fact, answer: object) -> RuleError:
     kind, unit = fact.stands_for
     wanted = f"{kind}, in {unit}" if unit else str(kind)
-    return RuleError(f"{fact.name}: expected {wanted}, got {answer!r}", remedy=f"It asks: {fact.words}")
+    groups = without_groups(answer) if isinstance(answer, str) and kind in (Kind.AMOUNT, Kind.NUMBER) else ""
+    return RuleError(f"{fact.name}: expected {wanted}, got {answer!r}{groups}", remedy=f"It asks: {fact.words}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from auditor.counting import attachment, updates
 from auditor.counting.dispatch import DispatchCounter
@@ -123,6 +127,97 @@ def test_a_step_that_raises_is_forgotten(watched):
     faulty.step()
     assert [(one.optimizer, elements(one)) for one in told] == [("SGD", 4), ("Faulty", 0)]
     assert problems == []
+
+
+def test_an_optimizer_whose_step_raised_is_kept_alive_by_nobody(watched):
+    optimizer = optimizer_of(3)
+
+    def no_memory():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        optimizer.step(no_memory)
+    alive = weakref.ref(optimizer), weakref.ref(optimizer.param_groups[0]["params"][0])
+    del optimizer
+    gc.collect()
+    assert [one() for one in alive] == [None, None]
+
+
+def test_an_optimizer_need_not_be_one_that_can_be_hashed(watched):
+    class Compared(torch.optim.SGD):
+        def __eq__(self, other):
+            return self is other
+
+        __hash__ = None
+
+    _, told, problems = watched
+    optimizer_of(3, kind=Compared).step()
+    assert [one.optimizer for one in told] == ["Compared"]
+    assert problems == []
+
+
+def test_a_hook_of_the_scripts_own_may_end_the_looking(watched):
+    watch, told, _ = watched
+    watch.detach()
+    hook = register_optimizer_step_post_hook(lambda *_: watch.detach())
+    watch.attach()
+    try:
+        for _ in range(2):
+            optimizer_of(3).step()
+    finally:
+        hook.remove()
+    assert told == []
+
+
+def test_of_a_step_that_updates_rows_or_again_and_again_it_is_said_that_it_is_not_known(watched):
+    _, told, _ = watched
+    table = nn.Embedding(100, 4, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+    torch.optim.SparseAdam(list(table.parameters())).step()
+    optimizer_of(2, kind=torch.optim.LBFGS).step(lambda: torch.tensor(1.0))
+    assert [[(part.kept_by, part.group, part.elements) for part in one.parts] for one in told] == [
+        [("", "in part", 0)],
+        [("", "several times", 0)],
+    ]
+
+
+@pytest.fixture
+def group():
+    """A process group of one rank."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def stepped(model, optimizer):
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+
+
+def test_a_wrapper_that_is_gone_keeps_nothing_alike(watched, group):
+    watch, told, _ = watched
+    model = nn.Linear(3, 2)
+    wrapper = nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters())
+    stepped(wrapper, optimizer)
+    del wrapper
+    gc.collect()
+    watch.ask()
+    stepped(model, optimizer)
+    assert [one.parts[0].kept_by for one in told] == ["DistributedDataParallel", ""]
+
+
+def test_wrappers_that_were_never_finished_or_lost_their_group_are_passed_over(watched, group):
+    _, told, problems = watched
+    with pytest.raises(RuntimeError) as unfinished:
+        nn.parallel.DistributedDataParallel(nn.ReLU())
+    subset = torch.distributed.new_group([0])
+    lost = nn.parallel.DistributedDataParallel(nn.Linear(3, 2), process_group=subset)
+    torch.distributed.destroy_process_group(subset)
+    stepped(lost.module, torch.optim.SGD(lost.parameters()))
+    assert [one.parts[0].kept_by for one in told] == [""]
+    assert problems == []
+    assert unfinished.traceback
 
 
 @pytest.mark.parametrize("lacking", ["parts_of", "difference"])

@@ -58,6 +58,20 @@ def test_the_pace_counts_all_of_it(thinned) -> None:
     assert pace.until_us <= datetime.now(UTC).timestamp() * 1e6
 
 
+def test_what_is_said_once_of_a_device_outlives_what_comes_often() -> None:
+    sights = Sights(32)
+    for event in ("declared", "attested", "measured"):
+        for device in ("GPU-1", "GPU-2"):
+            sights.add(Hardware(event=event, device=device, values={}))
+    for number in range(500):
+        sights.add(Hardware(event="coverage", device="GPU-1", values={"step": str(number)}))
+        sights.add(Hardware(event="observed", device="GPU-2", values={"energy_mj": str(number)}))
+    kept = sights.all()
+    assert len(kept) <= 32
+    assert [one.event for one in kept[:6]] == ["declared"] * 2 + ["attested"] * 2 + ["measured"] * 2
+    assert [one.values for one in kept[-2:]] == [{"step": "499"}, {"energy_mj": "499"}]
+
+
 def test_of_many_looks_few_are_kept_and_the_last_is() -> None:
     sights = Sights(32)
     sights.add(Hardware(event="declared", device="GPU-1", values={"name": "a"}))

@@ -162,9 +162,11 @@ def test_a_pipe_is_not_waited_for(many, tmp_path, capsys):
     assert "not a regular file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "change", [{"records": None}, {"steps": "9"}, {"sealed": "no"}, {"genesis": '[0,"synced",{"bytes":1}]'}, None]
-)
+FALSE = [{"records": None}, {"steps": "9"}, {"sealed": "no"}, {"genesis": '[0,"synced",{"bytes":1}]'}, None]
+FALSE += [{"gaps": [["a", "b", True, "1"]]}, {"keys": []}, {"noted": [["a", 1]]}, {"started": "then"}, {"head": [1, 2]}]
+
+
+@pytest.mark.parametrize("change", FALSE)
 def test_lines_of_another_form_are_read_again(many, tmp_path, change):
     state = tmp_path / "state"
     with open_earlier(state, TABLE.digest) as earlier:
@@ -177,6 +179,17 @@ def test_lines_of_another_form_are_read_again(many, tmp_path, change):
         assert len(earlier) == 0
         effort = Effort(course=False, earlier=earlier)
         assert read_ledger(many.directory, recount=RECOUNT, effort=effort) == found
+
+
+@pytest.mark.parametrize("change", [{"mark": [[1]]}, {"mark": "x"}, {"file": ["a"]}, {"detail": "ab"}, {"detail": [1]}])
+def test_lines_that_name_no_file_are_none(many, tmp_path, change):
+    state = tmp_path / "state"
+    with open_earlier(state, TABLE.digest) as earlier:
+        read_ledger(many.directory, recount=RECOUNT, effort=Effort(course=False, earlier=earlier))
+    header, *lines = state.read_text().splitlines()
+    state.write_text("\n".join([header, *(json.dumps(json.loads(line) | change) for line in lines), ""]))
+    with open_earlier(state, TABLE.digest) as earlier:
+        assert len(earlier) == 0
 
 
 def test_half_a_line_and_nonsense_are_read_again(many, tmp_path):

@@ -384,3 +384,19 @@ def test_an_empty_file_says_so_and_is_not_missed_as_well(run):
     texts = [finding.text for finding in merge([run.directory]).findings]
     assert any("no whole first record" in text for text in texts)
     assert not any("missing here" in text for text in texts)
+
+
+@pytest.mark.parametrize("role", ["launcher", "process"])
+def test_of_as_many_segments_of_two_runs_the_one_is_taken_that_reading_takes(run, role):
+    run.segment()
+    other = Run(run.directory, run.key, run_id="another")
+    other.launcher(1) if role == "launcher" else other.segment(role=role)
+    assert agrees(run).runs[0].run_id == "run-1"
+
+
+def test_a_run_is_named_as_its_own_processes_name_it(run):
+    run.segment(role="process", model="distilled", purpose="fine-tuning")
+    run.launcher(1)
+    reading = read_ledger(run.directory, recount=None)
+    assert (reading.model, reading.purpose) == ("distilled", "fine-tuning")
+    assert (agrees(run).runs[0].model, agrees(run).runs[0].purpose) == (reading.model, reading.purpose)

@@ -15,6 +15,7 @@ from auditor.cli.main import main
 from auditor.errors import KeyFileError, LedgerInvalid, NoteError
 from auditor.ledger import SegmentBook, SegmentWriter, Verdict, keyfile, load_or_create
 from auditor.ledger.cosigning import Witness
+from auditor.ledger.effort import SLIM
 from auditor.ledger.heads import present_heads
 from auditor.ledger.keyfile import follower_of, rotate, rotations_to
 from auditor.ledger.log import Draft
@@ -455,6 +456,23 @@ def test_it_counts_as_far_as_a_head_that_was_kept_covers_it(run, keys):
     covered = run.read(outside=Outside(held=(Held("kept", late),), revocations=(revocation(keys[0]),)))
     assert covered.verdict is Verdict.WITNESSED
     assert covered.operations.total == whole
+
+
+def test_of_what_counts_no_more_is_kept_for_drawing_than_of_others(run, keys, monkeypatch):
+    monkeypatch.setattr("auditor.ledger.detail._POINTS_IN_ALL", 16)
+    monkeypatch.setattr("auditor.ledger.detail._FEWEST_POINTS", 8)
+    book = run.book()
+    for number in range(40):
+        run.interval(book, number)
+    early = read_head(book.head_note())
+    run.interval(book, 40)
+    book.seal("finished")
+    outside = Outside(held=(Held("kept", early),), revocations=(revocation(keys[0]),))
+    (segment,) = run.read(outside=outside).segments
+    assert segment.steps == 40 * 3
+    assert 4 < len(segment.points) <= 17
+    (bare,) = run.read(outside=outside, effort=SLIM).segments
+    assert (bare.points, bare.operations) == ((), segment.operations)
 
 
 @pytest.mark.parametrize(("cosigned_s", "counts"), [(NOW_S - 1, True), (NOW_S, True), (NOW_S + 1, False)])

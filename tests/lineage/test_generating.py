@@ -133,6 +133,17 @@ def test_a_false_ledger_is_a_floor_and_the_answer_is_not_to_be_relied_on(asked, 
     assert "INVALID" in found["generation_ops of teacher"]["origin"]
 
 
+def test_generators_are_read_as_the_judged_run_is(asked, write, generate, tmp_path):
+    """By their ends, to the same amounts; or all of them, and noted for a call that goes on."""
+    given = {"generated_in": names(generate()), "trained_in": names(write("teacher", intervals=3))}
+    found = asked("--from-ends", **given)
+    assert found["range"] == (TRAINED + MADE + TAUGHT,) * 2
+    assert found["generation_ops of teacher"]["origin"].endswith(", SUMMED)")
+    state = tmp_path / "state"
+    assert asked("--resume", str(state), **given)["range"] == found["range"]
+    assert state.read_bytes().count(b"\n") == 1 + 3
+
+
 def test_generating_alone_says_nothing_of_the_generators_training(asked, generate):
     made = generate()
     found = asked(generated_in=names(made))
@@ -184,12 +195,15 @@ def test_a_law_without_the_note_counts_what_it_counted_of_the_generator(asked, w
 def test_what_cannot_be_is_refused_with_its_place(asked, write, generate, tmp_path):
     made = generate()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     for generator, words in (
         (
             {"generated_in": ["empty"]},
             "answers.yaml:1: generators[0].generated_in[0]: expected the directory of a ledger",
         ),
         ({"trained_in": ["nowhere"]}, "generators[0].trained_in[0]: expected the directory of a ledger"),
+        ({"trained_in": ["loop"]}, "generators[0].trained_in[0]: expected the directory of a ledger"),
+        ({"trained_in": ["a\0b"]}, "generators[0].trained_in[0]: expected the directory of a ledger"),
         ({"in_record": True, "generated_in": names(made)}, "expected none beside in_record"),
         ({"generated_in": made.directory.name}, "generators[0].generated_in: expected a list"),
     ):

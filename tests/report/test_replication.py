@@ -166,3 +166,11 @@ def test_where_one_process_trains_alone_nothing_is_said(make_view: Callable[...,
     assert "Replicated" not in terminal.render(view)
     assert "Replicated" not in html.render(view)
     assert json.loads(json_text.to_json(view))["replication"] == {"updates": [], "unknown": []}
+
+
+@pytest.mark.parametrize(("why", "words"), [("several times", "several times"), ("in part", "sparse")])
+def test_why_a_step_of_torchs_own_is_not_known_is_said(found, why, words):
+    said = found(*[[update(("", 0, why, 0, 0, ""))]] * 2)
+    assert said.known == ()
+    (reason,) = said.unknown
+    assert words in reason

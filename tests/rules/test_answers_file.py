@@ -80,6 +80,7 @@ def test_no_generators_is_an_answer_and_silence_is_none(ruleset: RuleSet, write:
         ("generation_ops: 1e24}", "in_record: true}", ["at most one generator"]),
         ("source: the maker's", "sauce: the maker's", [":8:", "the field 'source' is missing"]),
         ("value: 1e24", "value: some", [":8:", "answers.prior_ops.value", "'some'"]),
+        ("value: 1e24", "value: '1,000'", [":8:", "thousands separators are not read: write 1000"]),
         ("generators:", "generator:", ["did you mean 'generators'"]),
     ],
 )
