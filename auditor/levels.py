@@ -16,6 +16,7 @@ from auditor.units import LEAST_MEANT_OPS, parse_exact, parse_ops, without_group
 _LEVEL = re.compile(r"(?:(?P<rule>[A-Za-z0-9_]+)=)?(?P<amount>[0-9.eE+]+)(?P<percent>%?)")
 _GROUPED = re.compile(r"(?<![0-9.eE+])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9.%])")
 _MOST = 100
+_MOST_PERCENT = 1000
 _WHOLE_LINE = 100  # per cent
 
 
@@ -58,8 +59,8 @@ def _level(word: str) -> Level:
     rule = match["rule"] or ""
     if match["percent"]:
         percent = Fraction(parse_exact(match["amount"]))
-        if percent <= 0:
-            raise UnitError(f"expected a share above 0, got {word!r}")
+        if not 0 < percent <= _MOST_PERCENT:
+            raise UnitError(f"expected a share above 0 and of at most {_MOST_PERCENT}%, got {word!r}")
         return Level(text=word, rule=rule, percent=percent, ops=None)
     ops = parse_ops(match["amount"])
     if ops < LEAST_MEANT_OPS:

@@ -48,13 +48,13 @@ def known_generators(
 def _recorded(counter: Counter, counting: Sequence[Ancestor], generator: Generator, trained: Trained) -> Generator:
     """The generator with what its records show of its training, and of making the data.
 
-    Where they are a floor, more that is stated stands. A generator was trained: records without training are a floor.
+    More that is stated stands: others may not be given. A generator was trained: records without training are a floor.
     """
     already = [one for one in trained.models if one in counting]
     whole, shared = (with_ancestors(counter, Operations.none(), None, models) for models in (trained.models, already))
     training_ops = whole.counted_ops + sum(one.stated_ops for one in trained.models)
     floor = trained.floor or whole.earlier_missing or bool(whole.undetermined_ops) or not training_ops
-    enough = floor and (generator.training_ops or 0) > training_ops
+    enough = (generator.training_ops or 0) > training_ops
     known = replace(
         generator,
         training_ops=generator.training_ops if enough else training_ops,
@@ -67,10 +67,10 @@ def _recorded(counter: Counter, counting: Sequence[Ancestor], generator: Generat
 
 
 def _with_generated(counter: Counter, generator: Generator, generated: Generated) -> Generator:
-    """The generator with what its records show of making the data; above a floor, more that is stated stands."""
+    """The generator with what its records show of making the data; more that is stated stands."""
     operations, abandoned = map(_as_data, (generated.operations, generated.abandoned))
     generation_ops, floor = count(counter, operations, abandoned).generation_ops, bool(generated.missing)
-    if floor and (generator.generation_ops or 0) > generation_ops:
+    if (generator.generation_ops or 0) > generation_ops:
         return generator
     words = _words(generated.ledgers, floor=floor)
     if not generated.stated:

@@ -125,6 +125,17 @@ def test_an_incomplete_ledger_is_a_floor_where_the_share_is_passed(asked, write,
     assert stated["generation_ops of teacher"]["highest"] == "10000", "above a floor, more that is stated stands"
 
 
+def test_more_that_is_stated_than_whole_ledgers_show_stands_and_less_does_not(asked, write, generate):
+    """Others may have been left out; what a ledger shows was done."""
+    made, taught = generate(), write("teacher", intervals=3)
+    ledgers = {"generated_in": names(made), "trained_in": names(taught)}
+    more = asked(**ledgers, generation_ops=MADE + 1, training_ops=TAUGHT + 1)
+    assert more["range"] == (TRAINED + MADE + 1 + TAUGHT + 1,) * 2
+    assert more["generation_ops of teacher"]["origin"] == "answers.yaml, line 1"
+    less = asked(**ledgers, generation_ops=MADE - 1, training_ops=TAUGHT - 1)
+    assert less["range"] == (TRAINED + MADE + TAUGHT,) * 2
+
+
 def test_a_false_ledger_is_a_floor_and_the_answer_is_not_to_be_relied_on(asked, write, generate):
     made, taught = generate(), write("teacher", intervals=3)
     made.path().write_bytes(made.path().read_bytes().replace(b"aten::mm", b"aten::nn"))

@@ -186,6 +186,7 @@ def test_levels_are_read_exactly() -> None:
         ("eu_ai_act_art51=80", "did you mean eu_ai_act_art51=80%?"),
         ("999", "an amount of operations from 1,000 on such as 2e25, got '999'"),
         ("0", "got '0'"),
+        ("1e25%", "a share above 0 and of at most 1000%, got '1e25%'"),
         ("2,500,000", "got '2,500,000'; thousands separators are not read: write 2500000"),
         ("us_ca_sb53=80,000", "write 80000"),
     ],
