@@ -65,7 +65,7 @@ def _codes(readings: Sequence[Reading]) -> list[ExitCode]:
 
 def _held(options: argparse.Namespace, effort: Effort, directory: Path) -> Reading:
     if options.from_ends:
-        return read_ends(directory, workers=effort.workers)
+        return _other(options, effort, directory)
     trusted = read_public_key(options.key) if options.key else None
     return read_directory(directory, trusted, outside(options, directory), effort)
 

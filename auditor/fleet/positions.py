@@ -33,12 +33,14 @@ Within = Callable[[Range], "bool | None"] if TYPE_CHECKING else object
 class Position:
     """An amount held against a line. ``over``: None where that is open, ``because`` of these.
 
-    ``subject``: whose or where; ``line``: None where the rule gives no number for that day; ``left``: up to it.
+    ``subject``: whose or where; ``country``: the code that it ends in, or ""; ``line``: None where the rule gives no
+    number for that day; ``left``: up to it.
     """
 
     rule: str
     paragraph: str
     subject: str
+    country: str
     measure: str
     day: date
     used: Range
@@ -64,6 +66,7 @@ class _Held:
     books: Books
     step: ways.Step
     subject: str
+    country: str = ""
     measure: str
     day: date
     used: Sum
@@ -78,6 +81,7 @@ class _Held:
             rule=self.step.rule,
             paragraph=self.books.ruleset.find(self.step.rule).paragraphs[0].id,
             subject=self.subject,
+            country=self.country,
             measure=self.measure,
             day=self.day,
             used=self.used.tpp,
@@ -111,6 +115,7 @@ def _country_caps(books: Books) -> Iterator[Position]:
             books=books,
             step=step,
             subject=country,
+            country=country,
             measure="licensed to the country since 2025",
             day=day,
             used=Moment(books, day).licensed_to(country),
@@ -136,6 +141,7 @@ def national(books: Books, company: Company, country: str, day: date) -> Positio
         books=books,
         step=step,
         subject=f"{company.name} in {country}",
+        country=country,
         measure="installed by the company in the country",
         day=day,
         used=Moment(books, day).installed_by(company, country),

@@ -125,6 +125,7 @@ class _Group:
             rule=ways.UVEU_SHARES,
             paragraph=part.id,
             subject=f"{self.company.name} {f'in {country}' if country else _WORDS[_measured(part)]}",
+            country=country,
             measure="what the group has there of its TPP of 3A090.a",
             day=self.books.as_of,
             used=used.tpp,

@@ -185,9 +185,8 @@ def country(judged: Judged, code: str) -> str:
 
 def subject(judged: Judged, position: Position) -> str:
     """Whose or where an amount is, with the name of the country that it ends in."""
-    before, code = position.subject[:-2], position.subject[-2:]
-    is_country = code in countries.CODES and (not before or before.endswith(" in "))
-    return before + country(judged, code) if is_country else position.subject
+    code = position.country
+    return position.subject.removesuffix(code) + country(judged, code) if code else position.subject
 
 
 def unanswered(rulings: Sequence[Ruling]) -> Iterator[tuple[Ruling, tuple[str, ...]]]:

@@ -7,17 +7,16 @@ Ranks exchange nothing. Whoever was told of a level is recorded, so that a resta
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor import threads
 from auditor.config import Settings
 from auditor.console import say
 from auditor.ledger import SegmentBook
+from auditor.session.looker import Looker
 from auditor.session.recorder import Task
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _SHORTEST_S = 1.0  # between two looks
 _SHARE = 100  # a look is followed by a pause of so many times its length
 
 
-class Alarm:
+class Alarm(Looker):
     """Looks at the run in ``directory`` until it is finished; ``submit`` takes what is to be written into the book."""
 
     def __init__(self, submit: Callable[[Task], None], directory: Path, settings: Settings, run_id: str) -> None:
@@ -36,31 +35,13 @@ class Alarm:
         self._directory = directory
         self._settings = settings
         self._run_id = run_id
-        self._silent = False  # the record is closed: what comes now comes too late
-        self._wake = threading.Event()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="auditor-alarm", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look; where no thread can be had (an interpreter that ends), the next process looks."""
-        with contextlib.suppress(RuntimeError):
-            threads.start(self._thread)
-
-    def ask(self) -> None:
-        """Look soon: an interval has been written."""
-        self._wake.set()
+        super().__init__("auditor-alarm")
 
     def finish(self) -> None:
         """Look for the last time, and end; this returns at once."""
         self._end.set()
         self._wake.set()
-
-    def join(self, seconds: float) -> bool:
-        """Whether the last look was taken within that time; where not, it is left to itself."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-        self._silent = self._thread.is_alive()
-        return not self._silent
 
     def _put(self, task: Task) -> None:
         if not self._silent:

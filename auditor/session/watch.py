@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from auditor import threads
 from auditor.hardware.amd_sensing import AmdStation
 from auditor.hardware.answers import whole
 from auditor.hardware.identity import AMDSMI, NVML, Device
 from auditor.hardware.nvidia_sensing import NvidiaStation
 from auditor.hardware.sensing import Station, Wanted
 from auditor.hardware.watching import Observer, Told
+from auditor.session.looker import Looker
 from auditor.session.recorder import Task
 
 _SHORTEST_S = 1.0  # between two looks
@@ -27,7 +27,7 @@ _REST_WITHIN_S = 1.0
 STATIONS: Mapping[str, Callable[[], Station]] = {NVML: NvidiaStation, AMDSMI: AmdStation}
 
 
-class Watch:
+class Watch(Looker):
     """Looks at ``in_use()`` when it is asked to, and at the latest every ``every_s`` seconds.
 
     submit: takes what is to be recorded. in_use: the devices by UUID; asked on this object's thread. since_s: the
@@ -51,22 +51,11 @@ class Watch:
         self._since_s = time.monotonic() if since_s is None else since_s
         self._asking_since_s: float | None = None
         self._told_hanging = False
-        self._silent = False  # the record is closed: what comes now comes too late
-        self._wake = threading.Event()
         self._at_rest = threading.Event()
         self._go_on = threading.Event()
         self._go_on.set()
         self._finishing = False
-        self._thread = threading.Thread(target=self._work, name="auditor-watch", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look; where no thread can be had (an interpreter that ends), nothing is seen."""
-        with contextlib.suppress(RuntimeError):
-            threads.start(self._thread)
-
-    def ask(self) -> None:
-        """Look soon: an interval has ended."""
-        self._wake.set()
+        super().__init__("auditor-watch")
 
     def count_from(self, since_s: float) -> None:
         """Records count from this time (monotonic) on: they go into another segment."""
@@ -77,13 +66,6 @@ class Watch:
         self._finishing = True
         self._go_on.set()
         self._wake.set()
-
-    def join(self, seconds: float) -> bool:
-        """Whether the last look was taken within that time; where not, it is left to itself."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-        self._silent = self._thread.is_alive()
-        return not self._silent
 
     def check(self) -> None:
         """Tell once of a driver that does not answer; called on another thread now and then."""
